@@ -30,6 +30,8 @@ class DeliveryOptions:
         poll_initial: Initial poll delay in seconds for jobs of up to 1,000 users. It scales linearly with larger jobs,
             grows up to *poll_max* while there are other users to send, and doubles with each poll.
         poll_max: Maximum delay between two polls of a job in seconds.
+        download_bytes: Maximum size of the file of an export in bytes, packed and unpacked.
+        download_timeout: Timeout of the whole download of an export in seconds; *timeout* limits each pause in it.
     """
 
     connections: int = attrs.field(default=64, validator=check_positive)
@@ -45,6 +47,8 @@ class DeliveryOptions:
     wait_max: float = attrs.field(default=30.0, validator=check_positive)
     poll_initial: float = attrs.field(default=0.5, validator=check_positive)
     poll_max: float = attrs.field(default=15.0, validator=check_positive)
+    download_bytes: int = attrs.field(default=64 * 2**30, validator=check_positive)
+    download_timeout: float = attrs.field(default=14_400.0, validator=check_positive)
 
     def max_users(self, vendor_limit: int) -> int:
         """Return the maximum number of users in one batch or request, where the vendor allows *vendor_limit*."""

@@ -14,13 +14,13 @@ import typer
 from platformdirs import user_state_path
 
 from .. import LogRocket
-from ..adapters.protocols import SupportsRead
+from ..adapters.protocols import SupportsExport, SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError, shown_source
 from ..ledger import Ledger
 from ..mapping import RowMapping
-from ..migration import FileSource, MigrationSource, RowReader, VendorSource, read_logrocket_export
+from ..migration import FileSource, MigrationSource, RowReader, VendorSource, Via, read_logrocket_export
 from ..sources import BadRow, Row, Rows, read_query, read_users
 from .exit_codes import read_failure_exit_code
 from .options import SourceOptions
@@ -185,7 +185,13 @@ def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
 
 
 def resolve_source(
-    name: str, settings: Settings, options: SourceOptions, *, anonymous: bool = False, restart: bool = False
+    name: str,
+    settings: Settings,
+    options: SourceOptions,
+    *,
+    anonymous: bool = False,
+    restart: bool = False,
+    via: Via = "pages",
 ) -> MigrationSource:
     """Return the users of the backend *name*, or of the file *name* if no backend has that name.
 
@@ -195,10 +201,15 @@ def resolve_source(
         options: How to read users.
         anonymous: Accept rows of a file without an id.
         restart: Read a backend from its first user, ignoring the checkpoint.
+        via: How to read a backend.
     """
     backend = next((backend for backend in settings.backends if backend.name == name), None)
     if backend is None:
+        if via != "pages":
+            raise typer.BadParameter(f"{name} is a file; only a backend has exports", param_hint="--via")
         return file_source([name], options, anonymous=anonymous)
+    if via == "export" and not isinstance(backend, SupportsExport):
+        raise typer.BadParameter(f"{name} has no exports; leave the option out", param_hint="--via")
     if not isinstance(backend, SupportsRead):
         way = "; name it after --from-logrocket-export" if isinstance(backend, LogRocket) else ""
         raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file{way}")
@@ -207,6 +218,7 @@ def resolve_source(
         raise typer.BadParameter(problem, param_hint="--format, --sql, --delimiter, --encoding, --path")
     return VendorSource(
         backend=backend,
+        via=via,
         mapping=options.row_mapping(),
         options=settings.delivery.get(name, DeliveryOptions()),
         restart=restart,
@@ -267,5 +279,5 @@ def create_output(path: Path) -> IO[bytes]:
 
 
 def _print_wait(name: str, seconds: float, cause: str) -> None:
-    message = f"{name} cannot be read at the moment ({cause}); retrying in {format_duration(seconds)}"
+    message = f"{name}: {cause}; retrying in {format_duration(seconds)}"
     stderr_console().print(message, soft_wrap=True)

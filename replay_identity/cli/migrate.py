@@ -1,6 +1,7 @@
 """`replay-identity migrate`."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -30,6 +31,13 @@ from .tables import format_count, new_table, print_fidelity, print_lines, print_
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 _RESUME_ADVICE: Final = "Interrupted. Nothing is lost: run the same command again."
+
+
+class ReadVia(StrEnum):
+    """How to read the users of a backend."""
+
+    pages = "pages"
+    export = "export"
 
 
 @options.with_source_options
@@ -63,6 +71,10 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     settings: options.SettingsOption = None,
     ledger: options.LedgerOption = None,
     source_options: options.SourceOptions,
+    via: Annotated[
+        ReadVia,
+        typer.Option("--via", help="Read the backend page by page, or from one file that it exports."),
+    ] = ReadVia.pages,
     restart: Annotated[
         bool, typer.Option("--restart", help="Read the backend from its first user instead of resuming.")
     ] = False,
@@ -85,7 +97,7 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     if from_logrocket_export:
         users: MigrationSource = logrocket_export(files, source_options)
     else:
-        users = resolve_source(name, resolved, source_options, restart=restart)
+        users = resolve_source(name, resolved, source_options, restart=restart, via=via.value)
     if dry_run:
         report = _dry_run(users, targets, ledger_file, same_account=same_account)
         _finish(report, ledger_file, html=html, json=json, interrupted=None)

@@ -2,7 +2,7 @@
 
 from .logrocket_export import read_logrocket_export
 from .migration import migrate
-from .readers import FileSource, MigrationSource, RowReader, VendorSource
+from .readers import FileSource, MigrationSource, RowReader, VendorSource, Via
 from .report import ListingStats, MigrationReport
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MigrationSource",
     "RowReader",
     "VendorSource",
+    "Via",
     "migrate",
     "read_logrocket_export",
 ]

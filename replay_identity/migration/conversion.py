@@ -68,6 +68,13 @@ class Conversion:
             return frozenset()
         return frozenset(self._compiled.unseen)
 
+    def user_id(self, stored: StoredUser) -> str | None:
+        """Return the id of the user in the row of *stored*, or None if there is none."""
+        if self.mapping is None:
+            return stored.user_id
+        row = self.to_row(stored, 1)
+        return row.user.user_id if isinstance(row, Row) else None
+
     def _to_user(self, stored: StoredUser, observed_at: datetime | None) -> UserTraits:
         types = _unambiguous_types(stored)
         traits = _with_types(stored.traits, types, "")

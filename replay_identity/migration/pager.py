@@ -1,12 +1,14 @@
-"""Read a vendor's list of users page by page, through failures, quotas and expired page tokens."""
+"""Read a vendor patiently, and its list of users page by page, through failures, quotas and expired page tokens."""
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol, TypeAlias
+from functools import partial
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 
-from ..adapters.protocols import Page, SupportsRead
+from ..adapters.exchange import Exchange, T
+from ..adapters.protocols import Page, StoredUser, SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..errors import SourceError
 from ..outcomes import Failure, Rejected, Unavailable, explain
@@ -19,8 +21,8 @@ OnWait: TypeAlias = Callable[[float, str], None]
 MAX_RESTARTS: Final = 5
 
 
-class ReadableBackend(SupportsRead, Protocol):
-    """A backend that can list its users."""
+class NamedBackend(Protocol):
+    """A backend with its name."""
 
     @property
     def name(self) -> str:
@@ -28,13 +30,20 @@ class ReadableBackend(SupportsRead, Protocol):
         ...
 
 
+class ReadableBackend(NamedBackend, SupportsRead, Protocol):
+    """A backend that can list its users."""
+
+
+B = TypeVar("B", bound=NamedBackend)
+
+
 def ignore_wait(_seconds: float, _cause: str) -> None:
     """Do nothing before a wait."""
 
 
 @attrs.define(eq=False)
-class PageReader:
-    """Reads all pages of a backend's users.
+class PatientReader(Generic[B]):
+    """Runs the requests that read a vendor, within its quota and through its failures.
 
     Attributes:
         backend: The backend.
@@ -44,12 +53,12 @@ class PageReader:
         clock: Returns seconds since a fixed time.
         sleep: Waits for a number of seconds.
         now: Returns seconds since 1970.
-        requested_at: When the last page was requested, in seconds since 1970.
-        restarts: How often reading started again from the first page.
-        failure: The failure that stopped reading before the last page, or None.
+        requested_at: The time for which what was read last is true, in seconds since 1970.
+        restarts: How often reading started again from the first user.
+        failure: The failure that stopped reading before the last user, or None.
     """
 
-    backend: ReadableBackend
+    backend: B
     transport: Transport
     options: DeliveryOptions
     on_wait: OnWait = ignore_wait
@@ -59,7 +68,63 @@ class PageReader:
     requested_at: float = attrs.field(default=0.0, init=False)
     restarts: int = attrs.field(default=0, init=False)
     failure: Failure | None = attrs.field(default=None, init=False)
+    _sent_at: float = attrs.field(default=0.0, init=False)
     _next_at: float = attrs.field(default=0.0, init=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.transport.close()
+
+    def _patiently(self, attempt: Callable[[], T | Failure], progress: Callable[[], int] = lambda: 0) -> T | Failure:
+        """Return the result of *attempt*, or the last failure once patience has run out.
+
+        Args:
+            attempt: Makes one attempt.
+            progress: Returns a number that grows if a failed attempt was of use; then patience starts again.
+        """
+        failing, reached, backoff = 0.0, progress(), Backoff(self.options.wait_initial, self.options.wait_max)
+        while True:
+            started = self.clock()
+            result = attempt()
+            if not isinstance(result, Failure) or not result.retryable:
+                return result
+            if progress() > reached:
+                failing, reached, started = 0.0, progress(), self.clock()
+                backoff.reset()
+            retry_after = result.retry_after if isinstance(result, Unavailable) else None
+            wait = backoff.next()
+            if retry_after is None:
+                failing += self.clock() - started + wait
+                if failing > self.options.patience:
+                    return result
+            self._wait(wait if retry_after is None else retry_after, explain(result))
+
+    def _request(self, exchange: Exchange[T]) -> T:
+        """Run *exchange*, which sends one request, once the quota allows it."""
+        quota = self.options.requests_per_minute
+        if quota is not None:
+            self.sleep(max(0.0, self._next_at - self.clock()))
+            self._next_at = self.clock() + 60 / quota
+        self._sent_at = self.now()
+        return self.transport.run(exchange)
+
+    def _wait(self, seconds: float, cause: str) -> None:
+        self.on_wait(seconds, cause)
+        self.sleep(seconds)
+
+    def _stop(self, failure: Failure) -> SourceError:
+        """Keep *failure* and return the error to raise."""
+        self.failure = failure
+        return SourceError(self.backend.name, f"cannot be read: {explain(failure)}")
+
+
+@attrs.define(eq=False)
+class PageReader(PatientReader[ReadableBackend]):
+    """Reads all pages of a backend's users."""
+
+    def users_ahead(self, token: str | None) -> Iterator[StoredUser]:  # noqa: ARG002  # As in `ExportReader`.
+        """Return no users: pages are read once."""
+        return iter(())
 
     def pages(self, token: str | None) -> Iterator[Page]:
         """Yield the pages from *token* on, or from the first; start again from the first if the token has expired.
@@ -68,7 +133,7 @@ class PageReader:
             SourceError: A page cannot be read.
         """
         while True:
-            result = self._read(token)
+            result = self._patiently(partial(self._request_page, token))
             if isinstance(result, Page):
                 yield result
                 if result.next_token is None:
@@ -78,41 +143,16 @@ class PageReader:
                 self.restarts += 1
                 token = None
             else:
-                self.failure = result
-                raise SourceError(self.backend.name, f"cannot be read: {explain(result)}")
+                raise self._stop(result)
 
     def _may_have_expired(self, failure: Failure, token: str | None) -> bool:
         # Vendors do not document how long a token is valid, so any rejected token may have expired.
         return token is not None and isinstance(failure, Rejected) and self.restarts < MAX_RESTARTS
 
-    def _read(self, token: str | None) -> Page | Failure:
-        """Return the page of *token*, or the last failure once patience has run out."""
-        failing, backoff = 0.0, Backoff(self.options.wait_initial, self.options.wait_max)
-        while True:
-            started = self.clock()
-            result = self._request_page(token)
-            if isinstance(result, Page) or not result.retryable:
-                return result
-            retry_after = result.retry_after if isinstance(result, Unavailable) else None
-            wait = backoff.next()
-            if retry_after is None:
-                failing += self.clock() - started + wait
-                if failing > self.options.patience:
-                    return result
-            self._wait(wait if retry_after is None else retry_after, explain(result))
-
     def _request_page(self, token: str | None) -> Page | Failure:
-        quota = self.options.requests_per_minute
-        if quota is not None:
-            self.sleep(max(0.0, self._next_at - self.clock()))
-            self._next_at = self.clock() + 60 / quota
-        self.requested_at = self.now()
-        result = self.transport.run(next(self.backend.pages(page_token=token)))
+        result = self._request(next(self.backend.pages(page_token=token)))
+        self.requested_at = self._sent_at
         if isinstance(result, Page) and token is not None and result.next_token == token:
             # Otherwise the same page would be read without end.
             return Rejected(self.backend.name, code="the vendor names the same page as the next one")
         return result
-
-    def _wait(self, seconds: float, cause: str) -> None:
-        self.on_wait(seconds, cause)
-        self.sleep(seconds)

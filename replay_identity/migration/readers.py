@@ -1,17 +1,18 @@
-"""Read rows from a file, or from a vendor page by page with checkpoints in the ledger."""
+"""Read rows from a file, or from a vendor with checkpoints in the ledger."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
 import attrs
 
-from ..adapters.protocols import Page
+from ..adapters.protocols import Page, SupportsExport
 from ..bulk.options import DeliveryOptions
 from ..bulk.repeated import Users, as_rows
+from ..errors import ConfigurationError
 from ..ledger import Checkpoint, Ledger
 from ..mapping import RowMapping
 from ..outcomes import Failure
@@ -20,9 +21,12 @@ from ..router import Route
 from ..sources import BadRow, Row, Rows
 from ..transport import Sender, Transport
 from .conversion import Conversion
+from .exports import Download, ExportableBackend, ExportReader
 from .fidelity import Fidelity
 from .pager import OnWait, PageReader, ReadableBackend, ignore_wait
 from .report import ListingStats, ReadStats
+
+Via: TypeAlias = Literal["pages", "export"]
 
 # Older checkpoints are ignored: users on the pages read before may have changed since.
 MAX_CHECKPOINT_AGE: Final = 24 * 3600
@@ -116,27 +120,41 @@ class FileReader:
             yield row
 
 
+def _check_via(source: "VendorSource", _attribute: object, via: str) -> None:
+    if via not in get_args(Via):
+        raise ConfigurationError("via", f"expected one of {', '.join(get_args(Via))}")
+    if via == "export" and not isinstance(source.backend, SupportsExport):
+        raise ConfigurationError("via", f"{source.backend.name} has no exports", 'use via="pages"')
+
+
 @attrs.frozen(kw_only=True)
 class VendorSource:
-    """The users of a vendor, read page by page.
+    """The users of a vendor, read page by page or from an export.
 
     Attributes:
         backend: The backend to read.
+        via: ``"pages"`` reads the vendor's list page by page, ``"export"`` one file, if the backend `SupportsExport`.
         mapping: Rules for the fields of stored users; see `Conversion`.
         options: Quota, backoff and patience of the requests.
         restart: Whether to ignore checkpoints and read from the first user.
         on_wait: Called before each wait with its seconds and cause.
         transport: Sends requests; by default an HTTP client of its own.
+        download: Downloads the file of an export; by default with an HTTP client of its own.
         clock: Returns seconds since 1970.
         sleep: Waits for a number of seconds.
+
+    Raises:
+        ConfigurationError: The backend has no exports, or *via* is unknown.
     """
 
     backend: ReadableBackend
+    via: Via = attrs.field(default="pages", validator=_check_via)
     mapping: RowMapping | None = None
     options: DeliveryOptions = attrs.field(factory=DeliveryOptions)
     restart: bool = False
     on_wait: OnWait = ignore_wait
     transport: Sender | None = None
+    download: Download | None = None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -147,19 +165,41 @@ class VendorSource:
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReader":
         """Open the list of users, at the checkpoint of an earlier run with the same backends and mapping, if any."""
-        transport = Transport(self.transport, retry=_SINGLE_ATTEMPT, timeout=self.options.timeout)
-        pages = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
+        pages = self._export_reader() if self.via == "export" else self._page_reader()
         name = self._checkpoint_name(routes)
         reader = VendorReader(name, pages, Conversion(self.mapping), routes, ledger, self.clock)
+        if isinstance(pages, ExportReader):
+            pages.on_started = reader.begin
         if not self.restart:
             reader.resume()
         return reader
+
+    def _page_reader(self) -> PageReader:
+        return PageReader(self.backend, self._transport(), self.options, self.on_wait, sleep=self.sleep, now=self.clock)
+
+    def _export_reader(self) -> ExportReader:
+        # Importing httpx takes longer than importing the rest of the package.
+        from ..transport.httpx_sender import download  # noqa: PLC0415
+
+        return ExportReader(
+            cast("ExportableBackend", self.backend),
+            self._transport(),
+            self.options,
+            self.on_wait,
+            sleep=self.sleep,
+            now=self.clock,
+            download=self.download or download,
+        )
+
+    def _transport(self) -> Transport:
+        return Transport(self.transport, retry=_SINGLE_ATTEMPT, timeout=self.options.timeout)
 
     def _checkpoint_name(self, routes: Sequence[Route]) -> str:
         """Return a name that differs for other backends and mappings."""
         settings: dict[str, Any] = {} if self.mapping is None else attrs.asdict(self.mapping)
         fingerprint = blake2b(repr(sorted(settings.items())).encode(), digest_size=8).hexdigest()
-        return f"{self.name} to {', '.join(sorted(route.name for route in routes))} by {fingerprint}"
+        way = "" if self.via == "pages" else f" via {self.via}"
+        return f"{self.name} to {', '.join(sorted(route.name for route in routes))} by {fingerprint}{way}"
 
 
 @attrs.frozen
@@ -177,7 +217,7 @@ class VendorReader:
 
     Attributes:
         checkpoint_name: Name of the checkpoint in the ledger.
-        page_reader: Reads the pages.
+        page_reader: Reads the users in pages.
         conversion: Converts users to rows.
         routes: Routes to the backends that get the rows.
         ledger: Stores the checkpoint, or None.
@@ -185,7 +225,7 @@ class VendorReader:
     """
 
     checkpoint_name: str
-    page_reader: PageReader
+    page_reader: PageReader | ExportReader
     conversion: Conversion
     routes: Sequence[Route]
     ledger: Ledger | None
@@ -224,9 +264,15 @@ class VendorReader:
         self._stats = ReadStats.from_json(checkpoint.stats, self.routes)
         self._earlier = self._users_read = self._stats.counts.total()
 
+    def begin(self, token: str) -> None:
+        """Store *token*, of a place before the first user, so that a later run does not start over."""
+        self._reset()
+        if self.ledger is not None:
+            self.ledger.set_checkpoint(self.checkpoint_name, self._checkpoint(token))
+
     def rows(self) -> Rows[Row | BadRow]:
         """Return the rows."""
-        return Rows(self._rows())
+        return Rows(self._rows(), self._ids)
 
     def commit(self, row_count: int) -> None:
         """Record that the first *row_count* rows are stored, and move the checkpoint to the last complete page."""
@@ -239,7 +285,7 @@ class VendorReader:
 
     def close(self) -> None:
         """Close the connections."""
-        self.page_reader.transport.close()
+        self.page_reader.close()
 
     def _rows(self) -> Iterator[Row | BadRow]:
         restarts = 0
@@ -249,12 +295,19 @@ class VendorReader:
                 self._reset()
             yield from self._page_rows(page)
 
+    def _ids(self) -> Iterator[str]:
+        for stored in self.page_reader.users_ahead(self._token):
+            user_id = self.conversion.user_id(stored)
+            if user_id is not None:
+                yield user_id
+
     def _page_rows(self, page: Page) -> Iterator[Row | BadRow]:
         stats = ReadStats.empty(self.routes)
         # The time of the request, so that newer traits from the application are not overwritten.
-        observed_at = datetime.fromtimestamp(self.page_reader.requested_at, UTC)
+        requested_at = datetime.fromtimestamp(self.page_reader.requested_at, UTC)
         for stored in page.users:
             self._users_read += 1
+            observed_at = _observed_at(requested_at, stored.created_at)
             row = self.conversion.to_row(stored, self._users_read, observed_at)
             if isinstance(row, Row) and row.user.user_id is None:
                 stats.add(stored, None)
@@ -272,3 +325,14 @@ class VendorReader:
 
     def _checkpoint(self, token: str | None) -> Checkpoint | None:
         return None if token is None else Checkpoint(token, int(self.clock()), self._stats.to_json())
+
+
+def _observed_at(requested_at: datetime, created_at: datetime | None) -> datetime:
+    """Return *requested_at*, or a moment before it that is earlier for a user who was created earlier.
+
+    So the newest of several users with one id wins, property by property. A year before the request counts as half a
+    minute.
+    """
+    if created_at is None or created_at > requested_at:
+        return requested_at
+    return requested_at - (requested_at - created_at) / 1_000_000

@@ -272,7 +272,8 @@ def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: 
 def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout: float, max_bytes: int) -> Response:
     """Write the body of a successful response to *file* as it arrives, and return the response without it.
 
-    The body is not unpacked. A 206 continues the file, any other success replaces what is in it.
+    The body is not unpacked. A 206 continues the file, any other success replaces what is in it. If the body breaks
+    off, there is no response, but there are its headers.
 
     Args:
         request: The request; no header is added that would show whose it is.
@@ -286,6 +287,7 @@ def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout:
     """
     now = time.monotonic()
     attempt = Attempt(now + min(stall_timeout, timeout), now + timeout)
+    headers: dict[str, str] = {}
     try:
         client = httpx.Client(headers=_DOWNLOAD_HEADERS, cookies=_no_cookies(), transport=_OwnTransport(_tls()))
     except OSError:  # As in `HttpxSender`.
@@ -295,14 +297,15 @@ def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout:
             built = _build(client, request, min(stall_timeout, timeout))
             received = client.send(built, stream=True, auth=None, follow_redirects=False)
             with closing(received):
+                headers.update(received.headers)
                 _write_body(received, file, attempt, max_bytes)
     except BodyAbortedError as error:
-        return Response(0, no_response=error.no_response)
+        return Response(0, headers, no_response=error.no_response)
     except (httpx.HTTPError, TimeoutError) as error:
-        return _read_error(error, is_connecting=attempt.is_connecting)
+        return attrs.evolve(_read_error(error, is_connecting=attempt.is_connecting), headers=headers)
     except httpx.InvalidURL:
         return Response(0, no_response=NoResponse.NOT_SENT)
-    return Response(received.status_code, dict(received.headers))
+    return Response(received.status_code, headers)
 
 
 def _write_body(received: httpx.Response, file: BinaryIO, attempt: Attempt, max_bytes: int) -> None:

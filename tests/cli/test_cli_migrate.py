@@ -42,6 +42,40 @@ def test_it_moves_users_between_vendors(vendors: Vendors, put: Any, run: RunComm
     assert vendors.logrocket.users["u1"].traits == {"plan": "pro", "company.size": "4"}
 
 
+def test_it_moves_users_from_an_export(vendors: Vendors, put: Any, run: RunCommand) -> None:
+    """The report is that of the pages."""
+    put("u1", properties={"plan": "pro"})
+    put(None, properties={"plan": "trial"})
+
+    result = run("migrate", "--from", "fullstory", "--via", "export", "--ledger", "l.db")
+
+    assert result.code == 0, result.err
+    assert result.lines[0] == "fullstory: 2 users read (1 usable, 1 anonymous)"
+    assert vendors.logrocket.users["u1"].traits == {"plan": "pro"}
+
+
+def test_a_key_without_exports_gets_a_hint(vendors: Vendors, run: RunCommand) -> None:
+    """The settings are wrong, or the way to read."""
+    vendors.fullstory.faults.add(Fault(status=403, path="/segments"))
+
+    result = run("migrate", "--from", "fullstory", "--via", "export", "--ledger", "l.db")
+
+    assert result.code == 78
+    assert "add-on" in result.err
+
+
+@pytest.mark.usefixtures("vendors")
+@pytest.mark.parametrize("source", ["logrocket", "users.jsonl"])
+def test_only_a_backend_with_exports_has_the_option(run: RunCommand, write: WriteRows, source: str) -> None:
+    """Nothing is sent."""
+    write([{"id": "u1"}])
+
+    result = run("migrate", "--from", source, "--via", "export", "--ledger", "l.db")
+
+    assert result.code == 2
+    assert "--via" in result.err
+
+
 def test_a_dry_run_sends_nothing(vendors: Vendors, put: Any, run: RunCommand) -> None:
     """It prints the same report, and creates no ledger."""
     put("u1", properties={"seats": 43})
