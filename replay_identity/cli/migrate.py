@@ -89,7 +89,7 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Move the users of a backend or a file to other backends, and report what their limits make of each trait."""
-    _check_source(source, files, from_logrocket_export=from_logrocket_export)
+    _check_source(source, files, via, from_logrocket_export=from_logrocket_export)
     resolved = resolve_settings(settings, adapt=adapt)
     name = source or ("" if to else _exported_backend(resolved))
     targets = select_targets(name, resolved, to)
@@ -105,11 +105,13 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     _finish(report, ledger_file, html=html, json=json, interrupted=code)
 
 
-def _check_source(source: str | None, files: list[str] | None, *, from_logrocket_export: bool) -> None:
+def _check_source(source: str | None, files: list[str] | None, via: ReadVia, *, from_logrocket_export: bool) -> None:
     if (source is None) is not from_logrocket_export:
         raise typer.BadParameter("pass one of them", param_hint="--from, --from-logrocket-export")
     if source is not None and files:
         raise typer.BadParameter("name the file after --from", param_hint="FILE")
+    if from_logrocket_export and via is not ReadVia.pages:
+        raise typer.BadParameter("the files are there already; leave the option out", param_hint="--via")
 
 
 def _exported_backend(settings: Settings) -> str:

@@ -65,12 +65,12 @@ def test_a_key_without_exports_gets_a_hint(vendors: Vendors, run: RunCommand) ->
 
 
 @pytest.mark.usefixtures("vendors")
-@pytest.mark.parametrize("source", ["logrocket", "users.jsonl"])
-def test_only_a_backend_with_exports_has_the_option(run: RunCommand, write: WriteRows, source: str) -> None:
+@pytest.mark.parametrize("source", [("--from", "logrocket"), ("--from", "users.jsonl"), ("--from-logrocket-export",)])
+def test_only_a_backend_with_exports_has_the_option(run: RunCommand, write: WriteRows, source: tuple[str, ...]) -> None:
     """Nothing is sent."""
     write([{"id": "u1"}])
 
-    result = run("migrate", "--from", source, "--via", "export", "--ledger", "l.db")
+    result = run("migrate", *source, "--via", "export", "--ledger", "l.db")
 
     assert result.code == 2
     assert "--via" in result.err

@@ -116,10 +116,11 @@ def test_writes_no_other_body(status: str) -> None:
 def test_keeps_what_arrived_before_the_connection_broke() -> None:
     """The rest can be asked for."""
     file = io.BytesIO()
-    with responding(response(b"abcdef")[:-3]) as url:
+    with responding(response(b"abcdef", "200 OK", 'ETag: "1"')[:-3]) as url:
         result = fetch(url, file)
 
     assert (result.no_response, file.getvalue()) == (NoResponse.CONNECTION_LOST, b"abc")
+    assert result.headers["etag"] == '"1"'
 
 
 def test_stops_at_the_maximum_size() -> None:
