@@ -104,7 +104,10 @@ async def _call(app: ASGIApp, request: Request) -> Response:
         "path": unquote(url.path),
         "raw_path": url.path.encode(),
         "query_string": url.query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
+        "headers": [
+            (b"host", url.netloc.encode()),
+            *((name.encode(), value.encode()) for name, value in request.headers.items()),
+        ],
     }
     received = [{"type": "http.request", "body": request.body or b"", "more_body": False}]
     sent: list[Message] = []
