@@ -31,7 +31,10 @@ from replay_identity.migration import (
 from replay_identity.sources import BadRow, Row
 
 USERS = 25
-HINT = "Writing users needs a Standard key; reading and deleting them an Architect or Admin key."
+HINT = (
+    "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a streamed "
+    "user, an Architect or Admin key."
+)
 
 
 @attrs.define
