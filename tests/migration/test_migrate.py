@@ -32,8 +32,8 @@ from replay_identity.sources import BadRow, Row
 
 USERS = 25
 HINT = (
-    "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a streamed "
-    "user, an Architect or Admin key."
+    "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a "
+    "streamed user, an Architect or Admin key."
 )
 
 
