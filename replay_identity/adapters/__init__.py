@@ -47,7 +47,7 @@ from .protocols import (
     SupportsRead,
     SupportsVerify,
 )
-from .redaction import redact
+from .redaction import readable_code, redact
 from .responses import failure_outcome
 
 __all__ = [
@@ -112,5 +112,6 @@ __all__ = [
     "is_list",
     "is_nested",
     "iso8601",
+    "readable_code",
     "redact",
 ]

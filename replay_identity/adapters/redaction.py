@@ -1,47 +1,130 @@
-"""Redact vendors' messages: vendors quote what they reject, so everything we sent is removed."""
+"""Redact vendors' messages: vendors quote what they reject, in any encoding, so only plain words are shown."""
 
-import html
-import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from typing import Any, Final, cast
 
-import orjson
+import attrs
 
 from .._values import REMOVE, is_list, is_nested, iso8601
 from ..traits import UserTraits
+from .vocabulary import VOCABULARY
 
 REDACTED: Final = "•••"
 MAX_MESSAGE: Final = 500
 # The rest of a longer message is ignored.
 _MAX_READ: Final = 10_000
-# A vendor that quotes a long value often truncates it, so its first characters are enough for a match.
-_PREFIX_LENGTH: Final = 12
-# Shorter values are redacted as whole words only: a trait "a" does not match every letter a.
+# Shorter words are compared with whole words of values only, or a text would hide every "to".
 _MIN_SUBSTRING_LENGTH: Final = 4
-_MAX_FLOAT_INT: Final = 10**300
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# Some vendors' servers are written in Go, which also escapes these in JSON.
-_GO_ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
+# Larger numbers are longer than any number of the vocabulary.
+_MAX_POWER: Final = 20
+_WORD: Final = r"[A-Za-z0-9]++(?:['\u2019][A-Za-z]{1,2}(?![A-Za-z0-9]))?+"
+# Words, and the punctuation around and between them.
+_CHUNK: Final = re.compile(
+    rf"""["'`\u201c\u2018$(\[{{<]{{0,4}}{_WORD}(?:[-_./:=,$()\[\]{{}}"]{{1,3}}{_WORD})*+["'`\u201d\u2019)\]}}>.,:;!?…]{{0,4}}"""
+)
+_WORDS: Final = re.compile(_WORD)
+_THOUSANDS: Final = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+_CODE: Final = re.compile("[A-Za-z0-9]+([-_.][A-Za-z0-9]+)*")
+_NOT_DIGITS: Final = bytes(byte for byte in range(256) if byte not in b"0123456789\n")
+_TO_WORDS: Final = bytes(ord(chr(byte).lower()) if chr(byte).isalnum() and byte < 128 else 32 for byte in range(256))  # noqa: PLR2004
 
 
-def redact(message: str, user: UserTraits | None, *secrets: str) -> str:
-    """Return a vendor's *message* without any value of *user* and without *secrets*, at most 500 characters long."""
-    shown = _on_one_line(message[:_MAX_READ])
-    folded = _fold_case(shown)
-    hidden = bytearray(len(shown))
-    for text in {*secrets, *_texts(user)}:
-        for form in _forms(text[:_MAX_READ]):
-            for start, end in _find_all(folded, _fold_case(form)):
-                hidden[start:end] = b"\1" * (end - start)
-    runs = groupby(zip(shown, hidden, strict=True), key=itemgetter(1))
-    redacted = "".join(REDACTED if is_hidden else "".join(char for char, _ in run) for is_hidden, run in runs).strip()
-    return redacted if len(redacted) <= MAX_MESSAGE else f"{redacted[: MAX_MESSAGE - 1]}…"
+def redact(message: str, user: UserTraits | None, *secrets: str, terms: Iterable[str] = ()) -> str:
+    """Return a vendor's *message* with only its plain words, at most 500 characters long.
+
+    A piece between white space is kept if it consists of words of vendors' errors, names of the user's traits or
+    *terms*, and if no value of *user* and none of *secrets* has such a word. All others become ``•••``.
+
+    Args:
+        message: The vendor's message.
+        user: The user who was sent, or None if the message can quote no user.
+        secrets: Further texts that were sent, for example the key.
+        terms: Further words and numbers that the vendor's errors use.
+    """
+    words = _Words.of(user, secrets, terms)
+    shown: list[str] = []
+    length = 0
+    for chunk in message[:_MAX_READ].split():
+        text = chunk if words.can_show(chunk) else REDACTED
+        if text == REDACTED and shown[-1:] == [REDACTED]:
+            continue
+        shown.append(text)
+        length += len(text) + 1
+        if length > MAX_MESSAGE + 1:
+            return f"{' '.join(shown)[: MAX_MESSAGE - 1]}…"
+    return " ".join(shown)
+
+
+def readable_code(code: str, user: UserTraits | None, *secrets: str, terms: Iterable[str] = ()) -> str | None:
+    """Return a vendor's *code* if `redact` would keep all of it, else None."""
+    is_code = len(code) <= MAX_MESSAGE and _CODE.fullmatch(code)
+    return code if is_code and _Words.of(user, secrets, terms).can_show(code) else None
+
+
+@attrs.frozen
+class _Words:
+    """The words that may be shown, and what was sent.
+
+    Attributes:
+        known: Words that may be shown unless they were sent.
+        sent: All that was sent, folded, as words between spaces.
+        digits: The digits of each value.
+        verdicts: Whether words may be shown.
+    """
+
+    known: frozenset[str]
+    sent: bytes = attrs.field(repr=False)
+    digits: bytes = attrs.field(repr=False)
+    verdicts: dict[str, bool] = attrs.field(factory=dict[str, bool], repr=False)
+
+    @classmethod
+    def of(cls, user: UserTraits | None, secrets: Iterable[str], terms: Iterable[str]) -> "_Words":
+        names = () if user is None else _names(user.traits)
+        known = VOCABULARY.union(word for name in (*terms, *names) for word in _fold(name).decode().split())
+        values = b"\n".join(_ascii(text.replace("\n", " ")) for text in (*secrets, *_texts(user)))
+        return cls(known, b" %b " % values.translate(_TO_WORDS), values.translate(None, _NOT_DIGITS))
+
+    def can_show(self, chunk: str) -> bool:
+        joined = _THOUSANDS.sub("", chunk)
+        return _CHUNK.fullmatch(joined) is not None and all(map(self._can_show_word, _WORDS.findall(joined)))
+
+    def _can_show_word(self, word: str) -> bool:
+        folded = word.lower().replace("\u2019", "'")
+        if folded not in self.verdicts:
+            self.verdicts[folded] = folded in self.known and not any(map(self._was_sent, folded.split("'")))
+        return self.verdicts[folded]
+
+    def _was_sent(self, word: str) -> bool:
+        if word.isdecimal():
+            return word.encode() in self.digits
+        return (word if len(word) >= _MIN_SUBSTRING_LENGTH else f" {word} ").encode() in self.sent
+
+
+def _fold(text: str) -> bytes:
+    return _ascii(text).translate(_TO_WORDS)
+
+
+def _ascii(text: str) -> bytes:
+    """Return *text* without accents; with other characters left out, and again with a mark for each of them."""
+    if text.isascii():
+        return text.encode()
+    plain = unicodedata.normalize("NFKD", text)
+    return b"%b %b" % (plain.encode("ascii", "ignore"), plain.encode("ascii", "replace"))
+
+
+def _names(value: object) -> Iterator[str]:
+    """Yield the names in nested traits."""
+    if is_nested(value):
+        for name, inner in cast("dict[str, object]", value).items():
+            yield name
+            yield from _names(inner)
+    elif is_list(value):
+        for item in cast("list[object]", value):
+            yield from _names(item)
 
 
 def _texts(user: UserTraits | None) -> Iterator[str]:
@@ -52,32 +135,11 @@ def _texts(user: UserTraits | None) -> Iterator[str]:
     for value in _scalars((*own, user.traits)):
         yield str(value)
         if isinstance(value, bool):
-            yield str(value).lower()
+            yield str(int(value))
         elif isinstance(value, date):
             yield iso8601(value)
-        elif isinstance(value, float | Decimal):
-            yield from _number_texts(value)
-        elif isinstance(value, int) and abs(value) < _MAX_FLOAT_INT:
-            yield from _number_texts(float(value))  # A vendor may read every number as a float.
-    if user.observed_at is not None:
-        yield str((user.observed_at - _EPOCH) // timedelta(milliseconds=1))
-
-
-def _number_texts(number: float | Decimal) -> Iterator[str]:
-    """Yield the ways to write *number*: in full, with an exponent as in JavaScript and in Go, as a 64-bit float."""
-    for text in (str(number), str(float(number))):
-        if text.endswith("inf"):  # Too large for a float.
-            continue
-        yield text
-        full = f"{Decimal(text):f}"
-        yield full
-        yield full.removesuffix(".0")
-        exponent = re.sub("e([+-])0*", r"e\1", text)
-        yield exponent
-        yield exponent.replace("e+", "e")
-        mantissa, _, power = f"{Decimal(text).normalize():e}".partition("e")
-        yield f"{mantissa}e{int(power):+d}"
-        yield f"{mantissa}e{int(power):+03d}"  # In Go.
+        elif isinstance(value, float | Decimal) and abs(number := Decimal(str(value))) < 10**_MAX_POWER:
+            yield f"{number:f}"
 
 
 def _scalars(values: Iterable[Any]) -> Iterator[Any]:
@@ -88,41 +150,3 @@ def _scalars(values: Iterable[Any]) -> Iterator[Any]:
             yield from _scalars(value)
         elif value is not None and value is not REMOVE:
             yield value
-
-
-def _forms(text: str) -> set[str]:
-    """Return *text* as a response may quote it: plain, in JSON, in a URL, in HTML."""
-    in_json = orjson.dumps(text).decode()[1:-1]
-    forms = {text, in_json, in_json.translate(_GO_ESCAPES), json.dumps(text)[1:-1], html.escape(text)}
-    in_url = {quote(text, safe=""), quote(text), quote_plus(text)}
-    return {line for form in forms | in_url if (line := _on_one_line(form)).strip()}
-
-
-def _on_one_line(text: str) -> str:
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
-
-
-def _fold_case(text: str) -> str:
-    """Return *text* without differences in case, and with every character at its index."""
-    if text.isascii():
-        return text.lower()
-    return "".join(low if len(low := char.casefold()) == 1 else char for char in text)
-
-
-def _find_all(message: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of every occurrence in *message* of *text*, or of a prefix of a long one."""
-    if len(text) < _MIN_SUBSTRING_LENGTH:
-        yield from (match.span() for match in re.finditer(rf"(?<![^\W_]){re.escape(text)}(?![^\W_])", message))
-        return
-    prefix, end = text[:_PREFIX_LENGTH], 0
-    while (start := message.find(prefix, end)) >= 0:
-        end = start + _common_length(message[start:], text)
-        yield start, end
-
-
-def _common_length(first: str, second: str) -> int:
-    """Return the length of the common prefix."""
-    for index, (left, right) in enumerate(zip(first, second, strict=False)):
-        if left != right:
-            return index
-    return min(len(first), len(second))

@@ -4,7 +4,6 @@ Sources: https://developer.fullstory.com/server/, read 2026-11-21, and the contr
 github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30, which win where they differ.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -15,7 +14,7 @@ import orjson
 from ..adapters.diff import compare_fields
 from ..adapters.exchange import Response
 from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo, Operation, Page, StoredUser
-from ..adapters.redaction import redact
+from ..adapters.redaction import readable_code, redact
 from ..adapters.responses import failure_outcome
 from ..errors import InvalidTraitsError
 from ..outcomes import Accepted, Adjustment, Failure, Rejected, Unknown
@@ -57,9 +56,6 @@ _HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
 # COMPLETED may come with errors and FAILED with imports: the documents contradict each other.
 _FINAL_STATUSES: Final = ("COMPLETED", "FAILED")
 _STATUSES: Final = ("PROCESSING", *_FINAL_STATUSES)
-# A code of Fullstory's, as opposed to a name or another value of a user.
-_CODE: Final = re.compile(r"[a-z]+(_[a-z]+){0,7}")
-_DAY: Final = re.compile(rb'"(\d{4}-\d{2}-\d{2})')
 
 
 # Users
@@ -214,7 +210,7 @@ def read_job_id(
     user = _as_user(_items(body)) if len(body) <= MAX_REDACTED_BATCH_BYTES else None
     if user is None:
         return read_job_failure(backend, response, secrets=secrets, body=body)
-    return read_failure(backend, response, user=user, secrets=(*secrets, *_days(user)))
+    return read_failure(backend, response, user=user, secrets=secrets)
 
 
 def read_progress(response: Response) -> JobProgress | None:
@@ -255,7 +251,7 @@ def read_failure(
         backend,
         response,
         hints=_HINTS_WITHOUT_CODE if code is None else _HINTS,
-        code=None if code is None else redact(code, user, *secrets),
+        code=None if code is None else readable_code(code, user, *secrets),
         message=None if message is None else redact(message, user, *secrets),
     )
 
@@ -268,7 +264,7 @@ def conflict(backend: str) -> Unknown:
 def read_job_failure(backend: str, response: Response, *, secrets: Sequence[str], body: bytes = b"") -> Failure:
     """Map an error response about a job to an outcome, without its message, which may quote any of the users."""
     full_code = _text((response.json_object() or {}).get("code"))
-    code = _safe_code(full_code, secrets)
+    code = None if full_code is None else readable_code(full_code, None, *secrets)
     if code is not None and orjson.dumps(code) in body:
         code = None
     return failure_outcome(backend, response, hints=_HINTS_WITHOUT_CODE if full_code is None else _HINTS, code=code)
@@ -278,21 +274,11 @@ def read_row_rejection(
     backend: str, row: Mapping[str, Any], sent: Sequence[Mapping[str, Any]], *, secrets: Sequence[str]
 ) -> Rejected:
     """Return the rejection in an error *row*, with the items *sent* and *secrets* redacted from its message."""
-    code, message = _text(row.get("code")), _text(row.get("message"))
+    code, message = _text(row.get("code")) or "", _text(row.get("message"))
     user = _as_user(sent)
-    if user is None:
-        # Without knowing what was sent, the message cannot be redacted.
-        return Rejected(backend, code=_safe_code(code, secrets) or REJECTED)
-    hidden = (*secrets, *_days(user))
-    return Rejected(
-        backend,
-        code=redact(code or "", user, *hidden) or REJECTED,
-        message=None if message is None else redact(message, user, *hidden),
-    )
-
-
-def _safe_code(code: str | None, secrets: Sequence[str]) -> str | None:
-    return code if code and _CODE.fullmatch(code) and code not in secrets else None
+    # Without knowing what was sent, the message cannot be redacted.
+    shown = None if message is None or user is None else redact(message, user, *secrets)
+    return Rejected(backend, code=readable_code(code, user, *secrets) or REJECTED, message=shown)
 
 
 def _items(body: bytes) -> Sequence[Mapping[str, Any]]:
@@ -307,11 +293,6 @@ def _as_user(sent: Sequence[Mapping[str, Any]]) -> UserTraits | None:
         return UserTraits(traits={"sent": values}) if values else None
     except InvalidTraitsError:
         return None
-
-
-def _days(user: UserTraits) -> list[str]:
-    """Return the days in *user*: a vendor may quote a moment in another form, but not with another day."""
-    return [day.decode() for day in _DAY.findall(orjson.dumps(user.traits))]
 
 
 # JSON

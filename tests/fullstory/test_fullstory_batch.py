@@ -280,7 +280,7 @@ def test_the_message_about_a_batch_is_redacted() -> None:
 
     result = create(json_response({"code": "invalid", "message": message}, 400), body)
 
-    assert result == rejection("invalid", "••• <•••> since ••• 04:05:00: ••• is not an int (•••, •••)")
+    assert result == rejection("invalid", "••• since ••• is not an int •••")
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_reads_all_pages_of_imports_and_errors(last: str | None) -> None:
         page({"id": "1", "uid": "u0"}, token="t=1"),
         page({"id": "2", "uid": "u1"}, token=last),
         page({"code": "bad", "message": "no", "user": {"uid": "u2"}}, token="t=1"),
-        page({"code": "bad", "message": "nay", "user": {"uid": "u3"}}),
+        page({"code": "bad", "message": "not", "user": {"uid": "u3"}}),
     ]
 
     outcomes, requests = run(BACKEND.collect_job(JOB, entries), *responses)
@@ -397,7 +397,7 @@ def test_reads_all_pages_of_imports_and_errors(last: str | None) -> None:
         Accepted("fullstory", "1"),
         Accepted("fullstory", "2"),
         rejection("bad", "no"),
-        rejection("bad", "nay"),
+        rejection("bad", "not"),
     )
     paths = ["/imports", "/imports?page_token=t%3D1", "/errors", "/errors?page_token=t%3D1"]
     assert [(each.operation, each.method, each.url) for each in requests] == [
@@ -755,7 +755,7 @@ def test_the_message_of_a_row_is_redacted() -> None:
 
     outcomes = collect([entry], NO_ROWS, page({"code": "bad_canary-1", "message": message, "user": item}))
 
-    assert outcomes == (rejection("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
+    assert outcomes == (rejection("rejected", "••• int date •••"),)
 
 
 @pytest.mark.parametrize(
@@ -763,7 +763,7 @@ def test_the_message_of_a_row_is_redacted() -> None:
     [
         ({"user": {"uid": "u1"}}, rejection("rejected")),
         ({"user": {"uid": "u1"}, "code": None, "message": 7}, rejection("rejected")),
-        ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, rejection("•••", "")),
+        ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, rejection("rejected", "")),
         ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, rejection("rejected", "no")),
         ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "bad", "message": "canary"}, rejection("bad")),
         ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, rejection("rejected")),
@@ -837,9 +837,13 @@ def test_each_entry_gets_its_own_outcome(batch: tuple[list[BatchEntry], list[str
         if fate != "rejected":
             imports.append({**item, "id": vendor_id, "schema": None, "type_conflicts": None})
         if fate != "imported":
-            errors.append({"code": f"c{number}", "message": f"m{number}", "user": {**item, "schema": None}})
+            errors.append(
+                {"code": "bad" + "_bad" * number, "message": "bad" + " bad" * number, "user": {**item, "schema": None}}
+            )
         expected.append(
-            Accepted("fullstory", vendor_id) if fate == "imported" else rejection(f"c{number}", f"m{number}")
+            Accepted("fullstory", vendor_id)
+            if fate == "imported"
+            else rejection("bad" + "_bad" * number, "bad" + " bad" * number)
         )
     pages = {"imports": paged(data.draw, imports), "errors": paged(data.draw, errors)}
 

@@ -231,17 +231,17 @@ def test_numeric_id_counts_as_shown(user_id: Any, verified: bool) -> None:  # no
         (b'{"error": "Malformed request", "message": "m", "detail": "d"}', "Malformed request"),
         (b'{"message": "Malformed request", "detail": "d"}', "Malformed request"),
         (b'{"detail": "token signature is invalid"}', "token signature is invalid"),
-        (b'{"error": "", "message": "m"}', "m"),
-        (b'{"error": {"message": "x"}, "detail": "d"}', "d"),
+        (b'{"error": "", "message": "bad"}', "bad"),
+        (b'{"error": {"message": "x"}, "detail": "bad"}', "bad"),
         (b"{}", None),
         (b'{"other": "x"}', None),
         (b"Malformed request\n", "Malformed request"),
         (b'"Malformed request"', '"Malformed request"'),
-        (b"<html>\n<h1>Bad</h1></html>", "<html> <h1>Bad</h1></html>"),
-        (b"\xff\xfeab", "\ufffd\ufffdab"),
+        (b"<html>\n<h1>Bad</h1></html>", "<html> •••"),
+        (b"\xff\xfeab", "•••"),
         (b"", None),
         (b" \n", None),
-        (b"x" * 1_000_000, "x" * 499 + "…"),
+        (b"bad " * 250_000, "bad " * 124 + "bad…"),
     ],
 )
 def test_finds_the_message_in_any_format(body: bytes, message: str | None) -> None:
@@ -329,7 +329,7 @@ def test_messages_are_redacted() -> None:
 
     outcome, _ = run(BACKEND.identify(ANN), Response(400, body=quoting))
 
-    assert outcome == Rejected("logrocket", code="HTTP 400", message=" ".join(["•••"] * 6))
+    assert outcome == Rejected("logrocket", code="HTTP 400", message="•••")
 
 
 @pytest.mark.parametrize(("method", "action"), [("exclude", "exclusion"), ("include", "inclusion")])

@@ -57,9 +57,9 @@ def test_a_wrong_token_looks_like_a_valid_one(serve: Serve, transport: Transport
 
 def test_a_rejection_comes_as_a_200(serve: Serve, transport: Transport) -> None:
     """It quotes the id, which is redacted."""
-    emulator = MixpanelEmulator(api_key=KEY, invalid_ids={"canary-id"})
+    emulator = MixpanelEmulator(api_key=KEY, invalid_ids={"canary-7"})
 
-    outcome = transport.run(serve(emulator).identify(UserTraits("canary-id", name="Ann")))
+    outcome = transport.run(serve(emulator).identify(UserTraits("canary-7", name="Ann")))
 
     assert outcome == Rejected("mixpanel", code="status 0", message="'$distinct_id' is invalid: •••")
 

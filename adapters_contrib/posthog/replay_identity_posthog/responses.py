@@ -19,6 +19,7 @@ from replay_identity.adapters import (
     Unavailable,
     Unknown,
     failure_outcome,
+    readable_code,
     redact,
 )
 
@@ -124,7 +125,7 @@ def read_failure(backend: str, response: Response, events: Sequence[Event], api_
         backend,
         response,
         hints={**hints, 400: _HEADERS_HINT} if tag in _HEADER_ERRORS else hints,
-        code=None if tag is None else _redacted(tag, events, api_key),
+        code=None if tag is None else _readable_tag(tag, events, api_key),
         message=None if description is None else _redacted(description, events, api_key),
     )
 
@@ -140,6 +141,10 @@ def _is_over_quota(response: Response) -> bool:
 def _text(content: Mapping[str, Any], name: str) -> str | None:
     text = content.get(name)
     return text if isinstance(text, str) and text else None
+
+
+def _readable_tag(tag: str, events: Iterable[Event], api_key: str) -> str | None:
+    return tag if all(readable_code(tag, event.user, api_key) for event in events) else None
 
 
 def _redacted(text: str, events: Iterable[Event], api_key: str) -> str:

@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from replay_identity.adapters import Failure, Response, Unavailable, Unknown, failure_outcome, redact
+from replay_identity.adapters import Failure, Response, Unavailable, Unknown, failure_outcome, readable_code, redact
 
 from .client import FailedRequestError
 
 _ERROR_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:Error"
+# The values of scimType (RFC 7644, table 9).
+_TYPES: Final = (
+    *("invalidFilter", "tooMany", "uniqueness", "mutability", "invalidSyntax", "invalidPath", "noTarget"),
+    *("invalidValue", "invalidVers", "sensitive"),
+)
+# Words of its messages, and names of attributes.
+_TERMS: Final = (*_TYPES, "userName", "givenName", "familyName", "displayName", "externalId", "meta", "seat", "seats")
 _NOT_FOUND: Final = 404
 _PRECONDITION_FAILED: Final = 412
 _HINTS: Final[Mapping[int, str]] = {
@@ -29,8 +36,14 @@ def read_failure(backend: str, failed: FailedRequestError) -> Failure:
     # Only a SCIM service can know that a seat does not exist; another server means a wrong URL.
     is_missing = failed.has_id and error is not None
     hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _URL_HINT}
-    code, message = (_redacted(error, name, failed.secrets) for name in ("scimType", "detail"))
-    failure = failure_outcome(backend, response, hints=hints, code=code, message=message)
+    code, detail = ((error or {}).get(name) for name in ("scimType", "detail"))
+    failure = failure_outcome(
+        backend,
+        response,
+        hints=hints,
+        code=readable_code(code, None, *failed.secrets, terms=_TYPES) if isinstance(code, str) else None,
+        message=redact(detail, None, *failed.secrets, terms=_TERMS) or None if isinstance(detail, str) else None,
+    )
     # A read changes nothing, even if its response was lost.
     if failed.is_read and isinstance(failure, Unknown):
         return Unavailable(backend, failure.cause, status=failure.status)
@@ -42,8 +55,3 @@ def _scim_error(response: Response) -> Mapping[str, Any] | None:
     content = response.json_object()
     schemas = None if content is None else content.get("schemas")
     return content if isinstance(schemas, list) and _ERROR_SCHEMA in schemas else None
-
-
-def _redacted(error: Mapping[str, Any] | None, name: str, secrets: tuple[str, ...]) -> str | None:
-    text = None if error is None else error.get(name)
-    return redact(text, None, *secrets) if isinstance(text, str) and text else None

@@ -222,4 +222,4 @@ def test_sent_values_are_redacted_in_a_batch() -> None:
     """From the message of each user."""
     outcomes, _ = outcomes_of(result(4, detail(2, 400, f"canary-2 secret-2 {WEBSITE}")))
 
-    assert outcomes[2] == Rejected("umami", code="HTTP 400", message="••• ••• •••")
+    assert outcomes[2] == Rejected("umami", code="HTTP 400", message="•••")
