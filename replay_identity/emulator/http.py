@@ -77,9 +77,14 @@ def parse_json(body: bytes) -> JsonValue:
     """Return the JSON value in *body*.
 
     Raises:
-        ValueError: The body is not JSON.
+        ValueError: The body is not JSON, or is nested so deeply that it could not be shown within further JSON.
     """
     value: JsonValue = orjson.loads(body)
+    try:
+        # orjson reads 1,024 levels and writes 254 of them.
+        orjson.dumps([[[[[[[[value]]]]]]]])
+    except orjson.JSONEncodeError:
+        raise ValueError("nested too deeply") from None
     return value
 
 
