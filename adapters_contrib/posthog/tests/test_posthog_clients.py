@@ -194,6 +194,15 @@ def test_v0_rejects_in_plain_text(server: tuple[PostHogEmulator, str], content: 
     assert emulator.persons == {}
 
 
+@pytest.mark.parametrize(("depth", "status"), [(100, 200), (130, 400), (250, 400), (1000, 400)])
+def test_a_deeply_nested_body_is_rejected(server: tuple[PostHogEmulator, str], depth: int, status: int) -> None:
+    """As PostHog's parser does with more than 127 levels."""
+    nested = b"[" * depth + b"]" * depth
+    event = orjson.dumps(v0_event(api_key=KEY, properties={"$set": {"t": "nested"}})).replace(b'"nested"', nested)
+
+    assert httpx.post(f"{server[1]}/batch/", content=event).status_code == status
+
+
 @pytest.mark.parametrize(
     ("content", "status"),
     [(b"\x1f\x8b\x08broken", 400), (gzip.compress(b" " * 5000), 400), (gzip.compress(b"[]")[:-4], 400)],
