@@ -131,10 +131,14 @@ def at_one_place(account: str, other: str) -> bool:
     return _parts(account)["place"] == _parts(other)["place"]
 
 
+def organisation_of(account: str) -> str | None:
+    """Return the organisation that is part of the name of *account*, or None."""
+    return _parts(account)["organisation"]
+
+
 def of_two_organisations(account: str, other: str) -> bool:
     """Return True if two accounts are known to belong to different organisations."""
-    one, two = (_parts(each)["organisation"] for each in (account, other))
-    return one is not None and two is not None and one != two
+    return len({organisation_of(account), organisation_of(other)} - {None}) > 1
 
 
 def _parts(account: str) -> Mapping[str, str | None]:

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 import orjson
 
-from ..adapters.credentials import at_one_place, has_key_fingerprint, of_two_organisations
+from ..adapters.credentials import at_one_place, has_key_fingerprint, of_two_organisations, organisation_of
 from .codec import add_names
 from .store import Account
 
@@ -105,16 +105,18 @@ def bind_key(db: sqlite3.Connection, key_account: str, name: str) -> None:
         " ON CONFLICT (key_account) DO UPDATE SET name = excluded.name",
         [key_account, name],
     )
-    for account_id, backend in db.execute("SELECT id, backend FROM accounts WHERE name = ?", [key_account]).fetchall():
+    stored = db.execute("SELECT id, backend FROM accounts WHERE name = ?", [key_account]).fetchall()
+    if stored:
+        db.execute(
+            "UPDATE mirrored SET deleted_at = replace(deleted_at, ?1, ?2) WHERE instr(deleted_at, ?1)",
+            [orjson.dumps(each).decode() for each in (key_account, name)],
+        )
+    for account_id, backend in stored:
         known = resolve(db, Account(backend, name)).id
         if known:
             merge_accounts(db, account_id, known)
         else:
             rename_account(db, account_id, name)
-    db.execute(
-        "UPDATE mirrored SET deleted_at = replace(deleted_at, ?1, ?2) WHERE instr(deleted_at, ?1)",
-        [orjson.dumps(each).decode() for each in (key_account, name)],
-    )
 
 
 def adopt(db: sqlite3.Connection, account: Account) -> bool:
@@ -125,10 +127,12 @@ def adopt(db: sqlite3.Connection, account: Account) -> bool:
         return False
     older_id, older_name = older
     name = account.name
-    if has_key_fingerprint(older_name) != has_key_fingerprint(name):
+    if has_key_fingerprint(name) and organisation_of(older_name) is not None:
         # The caller says which organisation the key belongs to.
-        key_account, name = (older_name, name) if has_key_fingerprint(older_name) else (name, older_name)
-        bind_key(db, key_account, name)
+        bind_key(db, name, older_name)
+        name = older_name
+    elif has_key_fingerprint(older_name) and organisation_of(name) is not None:
+        bind_key(db, older_name, name)
     elif has_account(db, account):
         merge_accounts(db, older_id, resolve(db, account).id)
     else:

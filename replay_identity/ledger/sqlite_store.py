@@ -135,8 +135,7 @@ class SqliteStore:
                 if len(opened) > 1 and not opened <= leased:
                     return None
                 before = with_stored_name(db, Account("", key_account)).name
-                if before != name:
-                    bind_key(db, key_account, name)
+                bind_key(db, key_account, name)
         return None if before in {key_account, name} else before
 
     def _opened(self, *names: str) -> set[int]:
