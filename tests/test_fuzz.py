@@ -45,7 +45,7 @@ OUTCOMES: Final = (Accepted, Skipped, Rejected, Misconfigured, Unavailable, Unkn
 # Values consist of letters that never follow each other in our texts, of long numbers, and of letters beyond ASCII.
 LETTERS: Final = "qzxjkQZXJK"
 LEAK: Final = re.compile(rf"[{LETTERS}]{{3}}|\d{{6}}|[Śé名前]")
-# Bytes that are no letter or digit of a value.
+# Bytes that no value contains.
 NOISE: Final = bytes([*range(0x30), *range(0x80, 0xC0), *range(0xF0, 0x100)])
 
 NAMES: Final = (
