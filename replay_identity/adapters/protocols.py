@@ -138,6 +138,10 @@ class Operation(StrEnum):
     EXPORT = "export"
 
 
+def _token(text: str | None) -> str | None:
+    return text if text is not None and re.fullmatch("(?! )[ -~]{1,100}(?<! )", text) else None
+
+
 @attrs.frozen
 class KeyInfo:
     """What a vendor reports about the key in use.
@@ -145,15 +149,17 @@ class KeyInfo:
     Attributes:
         backend: Name of the backend.
         region: Where the vendor stores the data, if it has regions.
-        level: What the key permits, as the vendor names it.
-        organisation: The vendor's id of the organisation.
+        level: What the key permits, as the vendor names it; None unless it is a token.
+        organisation: The vendor's id of the organisation; None unless it is a token.
         operations: What the key permits, or None if that is not known.
+
+    A token has up to 100 printable ASCII characters and no space at its ends.
     """
 
     backend: str
     region: str | None = None
-    level: str | None = None
-    organisation: str | None = None
+    level: str | None = attrs.field(default=None, converter=_token)
+    organisation: str | None = attrs.field(default=None, converter=_token)
     operations: tuple[Operation, ...] | None = None
 
 

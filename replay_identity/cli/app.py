@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from .._text import escape_controls
 from ..errors import ConfigurationError, ReplayIdentityError
 from .check import check_command
 from .compare import compare_command
@@ -32,7 +34,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # Typer's context class is private.
         """Run a command, and exit with the code for its error."""
         try:
-            return super().invoke(ctx)
+            with _printable_errors():
+                return super().invoke(ctx)
         except ReplayIdentityError as error:
             stderr_console().print(str(error), style="red", soft_wrap=True)
             is_wrong_setting = isinstance(error, ConfigurationError)
@@ -42,6 +45,16 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             _discard_stdout()
             raise typer.Exit(ExitCode.BROKEN_PIPE) from None
+
+
+@contextmanager
+def _printable_errors() -> Generator[None]:
+    """Escape control characters in errors of usage, which Typer prints itself."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        error.message = escape_controls(error.message)
+        raise
 
 
 def _discard_stdout() -> None:  # pragma: no cover  # Needs a real pipe, and so another process.

@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 import typer
 
-from .._text import pluralize
+from .._text import escape_controls, pluralize
 from .._values import iso8601
 from ..bulk.stats import BackendStats
 from ..ledger import Account, AccountCounts, Ledger
@@ -140,7 +140,7 @@ def encode_row(user: UserTraits) -> bytes:
     own = {field: value for field, value in fields.items() if value is not None}
     # Own fields come first, and win over traits of the same name.
     row = {**own, **user.traits, **own}
-    return f"{dumps(row, ensure_ascii=False, default=_as_json_value)}\n".encode()
+    return f"{escape_controls(dumps(row, ensure_ascii=False, default=_as_json_value))}\n".encode()
 
 
 def _as_json_value(value: object) -> Any:  # noqa: ANN401  # A JSON scalar.

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .._text import pluralize
+from .._text import escape_controls, pluralize
 from ..bulk import Mirror, MirrorReport, MirrorState
 from ..deletion import DeletionReceipt, DeletionStatus
 from ..errors import ConfigurationError
@@ -143,4 +143,4 @@ def _sentence(report: MirrorReport, *, is_dry_run: bool) -> str:
 
 def _encode_line(user_id: str, receipts: Sequence[DeletionReceipt]) -> bytes:
     kept = [{"backend": each.backend, "status": each.status, "detail": each.detail} for each in receipts]
-    return orjson.dumps({"user_id": user_id, "receipts": kept}) + b"\n"
+    return f"{escape_controls(orjson.dumps({'user_id': user_id, 'receipts': kept}).decode())}\n".encode()

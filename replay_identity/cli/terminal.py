@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -10,15 +10,28 @@ from typing import Any, Final, NoReturn
 import attrs
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
+from .._text import escape_controls
 from .exit_codes import ExitCode
 
 _EXIT_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
 class _Console(Console):
-    """A console that lets BrokenPipeError through to the caller."""
+    """A console that escapes control characters and lets BrokenPipeError through to the caller."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # Rich's options.
+        """Return *text* without control characters, so that its width is that of what is shown."""
+        return super().render_str(escape_controls(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of *renderable* without control characters but those of Rich."""
+        for segment in super().render(renderable, options):
+            is_control = segment.control is not None
+            yield segment if is_control else Segment(escape_controls(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Re-raise the error; Rich would exit with 1, which means that users were rejected."""
@@ -38,7 +51,8 @@ def stderr_console() -> Console:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print *document* to stdout as one line of JSON."""
     console = stdout_console()
-    console.file.write(f"{orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()}\n")
+    content = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()
+    console.file.write(f"{escape_controls(content)}\n")
     console.file.flush()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeGuard
 
 import attrs
 
+from .._text import escape_controls
 from .._toml import read_toml, structure
 from .._values import is_list, is_nested
 from ..errors import ConfigurationError, printable
@@ -83,4 +84,4 @@ def _is_list(value: object) -> TypeGuard[list[Any]]:
 
 def _quoted(text: str) -> str:
     # TOML quotes strings as JSON does, but for one control character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return escape_controls(json.dumps(text, ensure_ascii=False))
