@@ -1,7 +1,8 @@
 """`replay-identity status`, `rejected` and `retry`: look at a ledger and requeue rejected users."""
 
+import shlex
 import sys
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -17,8 +18,9 @@ from .._text import escape_controls, pluralize
 from .._values import iso8601
 from ..bulk.stats import BackendStats
 from ..ledger import Account, AccountCounts, Ledger
+from ..mapping import RowMapping, mapping_text
 from ..outcomes import Broken, Rejected, explain
-from ..traits import UserTraits
+from ..traits import UserTraits, own_field, plain_name
 from . import options
 from .inputs import STDOUT, create_output, resolve_ledger
 from .tables import MAX_LINES, by_title, ledger_counts_as_dict, print_ledger_counts, print_reasons
@@ -84,11 +86,15 @@ def rejected_command(
     if json and output == STDOUT:
         raise typer.BadParameter("--json already writes to stdout; name a file", param_hint="--output")
     ledger_file = resolve_ledger(ledger, settings)
-    with ledger_file.open_existing() as opened, _rejected_rows_writer(output) as writer:
-        rejected = {
-            title: _collect_rejected(opened, Account(counts.backend, counts.account), writer)
-            for title, counts in select_counts(opened, to or ()).items()
+    with ledger_file.open_existing() as opened:
+        accounts = {
+            title: Account(counts.backend, counts.account) for title, counts in select_counts(opened, to or ()).items()
         }
+        prefix = "" if output is None else find_prefix(_trait_names(opened, accounts.values()))
+        if output is not None and prefix:
+            _write_mapping(prefix, output)
+        with _rejected_rows_writer(output, prefix) as writer:
+            rejected = {title: _collect_rejected(opened, account, writer) for title, account in accounts.items()}
     if json:
         backends = {name: _rejected_as_dict(stats) for name, stats in rejected.items()}
         print_json({"ledger": str(ledger_file.path), "backends": backends})
@@ -113,11 +119,13 @@ class RejectedRowsWriter:
 
     Attributes:
         stream: Stream to write to, or None to write nothing.
+        prefix: What the names of the user's own fields begin with in the rows.
         count: Number of users written.
         without_id: Number of users without an id of the application, who cannot be written as rows.
     """
 
     stream: IO[bytes] | None
+    prefix: str = ""
     count: int = 0
     without_id: int = 0
     _written: set[str] = attrs.field(factory=set[str], repr=False)
@@ -130,16 +138,29 @@ class RejectedRowsWriter:
             self.without_id += 1
         elif user.user_id not in self._written:
             self._written.add(user.user_id)
-            self.stream.write(encode_row(user))
+            self.stream.write(encode_row(user, self.prefix))
             self.count += 1
 
 
-def encode_row(user: UserTraits) -> bytes:
-    """Return *user* as a line of JSON that `UserTraits.from_mapping` reads back, as far as JSON has the types."""
+def find_prefix(names: Collection[str]) -> str:
+    """Return what own fields must begin with in rows beside traits of those *names*: nothing if none spells one."""
+    if not any(map(own_field, names)):
+        return ""
+    prefix = "own_"
+    while any(plain_name(name).startswith(plain_name(prefix)) for name in names):
+        prefix = f"{prefix}own_"
+    return prefix
+
+
+def prefix_mapping(prefix: str) -> RowMapping:
+    """Return the mapping that reads back rows whose own fields begin with *prefix*."""
+    return RowMapping(user_id=f"{prefix}user_id", name=f"{prefix}name", email=f"{prefix}email", strict=False)
+
+
+def encode_row(user: UserTraits, prefix: str = "") -> bytes:
+    """Return *user* as a line of JSON that is read back as the same user, as far as JSON has the types."""
     fields = {"user_id": user.user_id, "name": user.name, "email": user.email}
-    own = {field: value for field, value in fields.items() if value is not None}
-    # Own fields come first, and win over traits of the same name.
-    row = {**own, **user.traits, **own}
+    row = {**{f"{prefix}{field}": value for field, value in fields.items() if value is not None}, **user.traits}
     return f"{escape_controls(dumps(row, ensure_ascii=False, default=_as_json_value))}\n".encode()
 
 
@@ -156,17 +177,33 @@ def _as_json_value(value: object) -> Any:  # noqa: ANN401  # A JSON scalar.
             return None
 
 
+def _trait_names(ledger: Ledger, accounts: Iterable[Account]) -> set[str]:
+    return {name for account in accounts for rejected in ledger.rejected(account) for name in rejected.user.traits}
+
+
+def _mapping_path(output: Path) -> Path:
+    return output.with_name(f"{output.name}.mapping.toml")
+
+
+def _write_mapping(prefix: str, output: Path) -> None:
+    if output == STDOUT:
+        problem = "some traits have names of the user's own fields, so the rows need a mapping; name a file"
+        raise typer.BadParameter(problem, param_hint="--output")
+    with create_output(_mapping_path(output)) as stream:
+        stream.write(mapping_text(prefix_mapping(prefix)).encode())
+
+
 @contextmanager
-def _rejected_rows_writer(path: Path | None) -> Generator[RejectedRowsWriter]:
+def _rejected_rows_writer(path: Path | None, prefix: str) -> Generator[RejectedRowsWriter]:
     """Yield a writer to a new file at *path*, to stdout for ``-``, or to nowhere for None."""
     if path is None:
         yield RejectedRowsWriter(None)
     elif path == STDOUT:
-        yield RejectedRowsWriter(sys.stdout.buffer)
+        yield RejectedRowsWriter(sys.stdout.buffer, prefix)
         sys.stdout.buffer.flush()
     else:
         with create_output(path) as stream:
-            yield RejectedRowsWriter(stream)
+            yield RejectedRowsWriter(stream, prefix)
 
 
 def _collect_rejected(ledger: Ledger, backend: Account, writer: RejectedRowsWriter) -> BackendStats:
@@ -202,6 +239,10 @@ def _print_written(writer: RejectedRowsWriter, output: Path) -> None:
     to_file = "" if output == STDOUT else f" to {output}"
     message = f"Wrote {pluralize(writer.count, 'user')}{to_file}. Fix the rows, then sync them again."
     console.print(message, soft_wrap=True)
+    if writer.prefix:
+        path = _mapping_path(output)
+        note = f"Some traits have names of own fields, so sync the rows with --mapping {shlex.quote(str(path))}."
+        console.print(note, soft_wrap=True)
     if writer.without_id:
         users = pluralize(writer.without_id, "user")
         console.print(f"Left out {users} without an id of your application.", style="yellow", soft_wrap=True)

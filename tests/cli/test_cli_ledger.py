@@ -9,19 +9,25 @@ import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.commands import CommandResult, RunCommand, WriteRows, start_command
 from support.servers import silent_port
 from support.vendors import Vendors
 
-from replay_identity import REMOVE, UserTraits
-from replay_identity.cli.ledger import RejectedRowsWriter, encode_row
+from replay_identity import REMOVE, UserTraits, read_users
+from replay_identity.cli.ledger import RejectedRowsWriter, encode_row, find_prefix, prefix_mapping
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger, Settlement
+from replay_identity.mapping import load_mapping, mapping_text
 from replay_identity.outcomes import Broken, Rejected
+from replay_identity.sources import Row
 
 IMPATIENT = "patience = 0.3\nwait_initial = 0.05\nwait_max = 0.1\n"
 USERS: list[dict[str, Any]] = [
@@ -287,11 +293,59 @@ def test_a_row_reads_back_as_the_user() -> None:
     assert UserTraits.from_mapping(row).user_id == "u1"
 
 
-def test_a_trait_does_not_hide_the_users_id() -> None:
-    """A mapping can create a trait with the name of an own field."""
-    row = json.loads(encode_row(UserTraits("u1", traits={"user_id": "another"})))
+OWN_NAMES = (
+    "user_id",
+    "uid",
+    "id",
+    "name",
+    "display_name",
+    "email",
+    "User ID",
+    "Name",
+    "E-Mail",
+    "own_user_id",
+    "plan",
+)
 
-    assert row == {"user_id": "u1"}
+
+@given(
+    users=st.dictionaries(
+        st.sampled_from(["u1", "u2", "u3"]),
+        st.builds(
+            UserTraits,
+            name=st.sampled_from([None, "Ada"]),
+            email=st.sampled_from([None, "ada@example.com"]),
+            traits=st.dictionaries(st.sampled_from(OWN_NAMES), st.sampled_from(["x", 1, True, ["a"], {"id": "y"}])),
+        ),
+        min_size=1,
+    )
+)
+def test_written_users_are_read_back(users: dict[str, UserTraits]) -> None:
+    """Also those with traits that are named like own fields, in any spelling."""
+    users = {user_id: attrs.evolve(user, user_id=user_id) for user_id, user in users.items()}
+    prefix = find_prefix({name for user in users.values() for name in user.traits})
+    with TemporaryDirectory() as folder:
+        path, mapping = Path(folder, "rows.jsonl"), Path(folder, "mapping.toml")
+        path.write_bytes(b"".join(encode_row(user, prefix) for user in users.values()))
+        mapping.write_text(mapping_text(prefix_mapping(prefix)), encoding="utf-8")
+
+        rows = list(read_users(path, mapping=load_mapping(mapping) if prefix else None))
+
+    assert [row.user for row in rows if isinstance(row, Row)] == list(users.values())
+
+
+def test_rejected_traits_named_like_own_fields_are_kept(run: RunCommand, tmp_path: Path) -> None:
+    """A mapping, which is written beside the rows, tells them from the user's own fields."""
+    user = UserTraits("u1", traits={"user_id": "another", "Name": "x"})
+    reject(Rejected("acme", code="HTTP 400"), user)
+
+    result, to_stdout = run("rejected", "--output", "rows.jsonl"), run("rejected", "--output", "-")
+
+    assert "--mapping rows.jsonl.mapping.toml" in result.err
+    rows = read_users("rows.jsonl", mapping=load_mapping(tmp_path / "rows.jsonl.mapping.toml"))
+    assert [row.user for row in rows if isinstance(row, Row)] == [user]
+    assert to_stdout.code == 2
+    assert "name a file" in to_stdout.err
 
 
 # retry and deliver
