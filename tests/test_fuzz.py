@@ -263,7 +263,10 @@ def expected_after(response: Response) -> type | tuple[type, ...]:
     content = shown_by(response.body)
     if content is None:
         return Unknown
-    if not (content.get("success") is False or content.get("ok") is False or content.get("error")):
+    error = content.get("error")
+    # A number would be a count of errors.
+    has_error = bool(error) and type(error) not in {int, float}
+    if not (content.get("success") is False or content.get("ok") is False or has_error):
         return Accepted
     # One vendor may show the user in a body where the other says only that it refused.
     return (Accepted, Rejected) if content.keys() & {"id", "userID"} else Rejected
