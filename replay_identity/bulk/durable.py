@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from threading import RLock, Thread, current_thread
 from types import TracebackType
@@ -57,15 +58,17 @@ class _Slice:
 
     Attributes:
         is_closing: Returns True once the router is being closed.
+        is_shared: Returns True if another backend of the router waits for the lease.
         ends_at: When the worker should end once its outbox is empty.
     """
 
     is_closing: Callable[[], bool]
+    is_shared: Callable[[], bool]
     ends_at: float
 
     def is_complete(self) -> bool:
         """Return True if the worker should end once its outbox is empty."""
-        return self.is_stopped() or time.monotonic() >= self.ends_at
+        return self.is_stopped() or self.is_shared() or time.monotonic() >= self.ends_at
 
     def is_stopped(self) -> bool:
         """Return True if the worker should end soon."""
@@ -145,6 +148,7 @@ class DurableRouter:
             for account in self._accounts:
                 self._ledger.adopt_account(account)
         _warn_of_other_accounts(self._ledger, self._accounts)
+        self._stored_names = {account.name: self._ledger.stored_name(account.name) for account in self._accounts}
         self._transport = transport
         self._delivers = deliver
         self._start_problems = _ProblemLog()
@@ -272,13 +276,12 @@ class DurableRouter:
     def _deliver_slice(self, route: Route, options: DeliveryOptions, limiter: AdaptiveLimiter) -> BackendReport:
         """Deliver with a new worker until its slice has ended, and return its report."""
         self._learn_organisation(route)
-        seconds = _SLICE_S
-        if self._shares_account(route):
+        is_shared = partial(self._shares_account, route)
+        if is_shared():
             # Another backend waits for the lease, so each delivers only the users that it has.
             self._wait_for_users(account_of(route))
-            seconds = 0.0
         worker = make_worker(route, self._ledger, options, limiter=limiter)
-        worker.run(_Slice(lambda: self._is_closing, time.monotonic() + seconds), self._transport)
+        worker.run(_Slice(lambda: self._is_closing, is_shared, time.monotonic() + _SLICE_S), self._transport)
         # Give the lease to another process that waits for it.
         self._pause(3 * LEASE_RETRY_S)
         return worker.report
@@ -289,6 +292,7 @@ class DurableRouter:
             self._organisations[route.name] = ask_organisations([route], self._transport, lambda: self._is_closing)
         for account, name in self._organisations[route.name].items():
             former = self._ledger.learn_organisation(account, name)
+            self._stored_names[account] = self._ledger.stored_name(account)
             if former is not None:
                 _logger.warning(
                     "%s: the key belonged to the account %s, and now to %s, which gets everything from nothing",
@@ -300,8 +304,8 @@ class DurableRouter:
 
     def _shares_account(self, route: Route) -> bool:
         """Return True if another backend of this router has the same account."""
-        accounts = [self._ledger.stored_name(account.name) for account in self._accounts if account.name]
-        return accounts.count(self._ledger.stored_name(route.account)) > 1
+        names = [self._stored_names[account.name] for account in self._accounts if account.name]
+        return names.count(self._stored_names[route.account]) > 1
 
     def _wait_for_users(self, account: Account) -> None:
         """Wait until users are pending at *account*, or the router is closed."""

@@ -202,6 +202,19 @@ def test_several_other_accounts_are_listed(capsys: pytest.CaptureFixture[str]) -
     assert "knows 1 user confirmed at acme.example/a and 1,200 users confirmed at acme.example/c.\n" in printed
 
 
+def test_a_key_that_moves_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The flag for a rotated key is not suggested, since both organisations are known."""
+    former = AccountCounts("acme", "acme.example org A", 0, 2, 0, 0, 0)
+    backend = BackendReport("acme", "acme.example org B", "acme.example org A", True, (former,))  # noqa: FBT003
+
+    print_account_notes(stderr_console(), SyncReport(backends=(backend,)))
+
+    printed = capsys.readouterr().err
+    assert "acme: the key belonged to acme.example org A before, and now belongs to acme.example org B." in printed
+    assert "this is the first run at acme.example org B" in printed
+    assert "--same-account" not in printed
+
+
 def test_another_process_may_reject_users(run: RunCommand, vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `sync` beside a watching `deliver` says so, and exits with 1."""
     del vendors

@@ -52,9 +52,14 @@ class Line:
     count: int = 0
     before: Callable[[int], None] = lambda _: None
     after: Callable[[int], None] = lambda _: None
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     def send(self, request: Request) -> Response:
-        """Return the response to *request*."""
+        """Return the response to *request*; two backends may send to one emulator."""
+        with self._lock:
+            return self._send(request)
+
+    def _send(self, request: Request) -> Response:
         if request.operation == "verify":
             return self.loop.run_until_complete(_call(self.app, request))
         self.count += 1
