@@ -40,11 +40,13 @@ class Attempt:
         connect_end: Moment on the monotonic clock by which a connection must be established.
         end: Moment by which the whole response must have arrived.
         is_connecting: True from the start of a connection, through proxies and TLS, to the first byte of the request.
+        has_read: True once anything was read from a connection.
     """
 
     connect_end: float
     end: float
     is_connecting: bool = False
+    has_read: bool = False
 
     def remaining(self) -> float:
         """Return the seconds that are left.
@@ -88,6 +90,7 @@ class _Stream(httpcore.NetworkStream, ABC):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes, or none if the server has closed the connection."""
+        _current.get().has_read = True
         try:
             return self.read_some(max_bytes, timeout)
         except TimeoutError as error:
@@ -277,7 +280,12 @@ class Pools:
             proxy = ""  # The pool says what is wrong with the URL.
         # Two threads that get here at the same time both use the pool that was stored first.
         pool = self._pools.get(proxy) or self._pools.setdefault(proxy, self._open(proxy))
-        return pool.handle_request(request)
+        response = pool.handle_request(request)
+        if not _current.get().has_read:
+            # It came with the response to an earlier request, so it says nothing about this one.
+            response.close()
+            raise httpcore.RemoteProtocolError
+        return response
 
     def close(self) -> None:
         """Close all connections; those that are being opened are closed, too."""

@@ -477,3 +477,13 @@ def test_the_alert_of_a_refused_certificate_arrives() -> None:
 
     assert response.no_response is NoResponse.UNTRUSTED
     assert len(errors) == 1
+
+
+def test_response_to_an_earlier_request_is_refused() -> None:
+    """A server that answers one request twice must not confirm the next one."""
+    twice = OK + OK.replace(b"200 OK", b"201 Created")
+    with serving(lambda _: twice) as server, Transport(retry=ONCE, timeout=HANG) as transport:
+        request = Request("identify", "GET", f"{server.url}/")
+        responses = [transport.run(ask(request)) for _ in range(3)]
+
+    assert [response.status or response.no_response for response in responses] == [200, NoResponse.CONNECTION_LOST, 200]
