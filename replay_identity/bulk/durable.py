@@ -18,6 +18,7 @@ from weakref import WeakSet
 import attrs
 
 from .._forks import register_fork_hooks
+from ..adapters.credentials import of_two_organisations
 from ..adapters.protocols import IdentityBackend
 from ..errors import ConfigurationError, LedgerError
 from ..ledger import Account, Ledger
@@ -98,13 +99,11 @@ def _warn_of_other_accounts(ledger: Ledger, accounts: Iterable[Account]) -> None
     """Log a warning for each other account of the same backends at which users are pending."""
     current = {account.backend: ledger.stored_name(account.name) for account in accounts}
     for other in ledger.counts():
-        if other.pending and other.account and current.get(other.backend, other.account) != other.account:
-            _logger.warning(
-                "%s: users are pending at another account, %s; pass same_account=True to deliver them to %s",
-                other.backend,
-                other.account,
-                current[other.backend],
-            )
+        account = current.get(other.backend, other.account)
+        if other.pending and other.account and account != other.account:
+            is_other = of_two_organisations(account, other.account)
+            advice = "" if is_other else f"; pass same_account=True to deliver them to {account}"
+            _logger.warning("%s: users are pending at another account, %s%s", other.backend, other.account, advice)
 
 
 class DurableRouter:

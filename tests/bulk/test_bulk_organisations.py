@@ -448,6 +448,19 @@ def test_a_router_warns_of_a_key_that_moves(vendor: Vendor, caplog: pytest.LogCa
     assert vendor.stored("B") == {"u0": {"plan": "pro"}}
 
 
+def test_a_router_suggests_no_flag_for_two_organisations(vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+    """Users pending at one are never delivered to the other."""
+    vendor.organisations["A"].faults.add(Fault(status=503, times=None, path="/v2"))
+    vendor.sync("na1.a", options={"fullstory": attrs.evolve(FAST, patience=0.02)})
+    vendor.sync("na1.b", [])
+
+    with router(vendor, fullstory("na1.b"), deliver=False):
+        (text,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+
+    assert "127.0.0.1:1 org A" in text
+    assert "same_account" not in text
+
+
 def test_backends_of_one_organisation_take_turns(vendor: Vendor) -> None:
     """They have different keys, so only the vendor knows."""
     backends = fullstory("na1.a", name="one"), fullstory("na1.rotated", name="two")
