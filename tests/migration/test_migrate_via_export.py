@@ -95,13 +95,13 @@ def move(vendors: Vendors, tmp_path: Path) -> Move:
 
 
 def rows(source: VendorSource) -> dict[str, tuple[Any, ...]]:
-    """Return all that is read about each user, except since when it is true."""
+    """Return all that is read about each user, except since when it is true; an empty name or address is none."""
     reader = source.open((), None)
     try:
         users = [row.user for row in reader.rows() if isinstance(row, Row)]
     finally:
         reader.close()
-    return {user.user_id or "": (user.name, user.email, user.traits, user.types) for user in users}
+    return {user.user_id or "": (user.name or None, user.email or None, user.traits, user.types) for user in users}
 
 
 def plans(count: int) -> dict[str, Mapping[str, str]]:
