@@ -21,7 +21,7 @@ from ..retry import Backoff
 from .pager import MAX_RESTARTS, NamedBackend, PatientReader
 
 _PAGE_USERS: Final = 500
-# No user has more, and a file without line ends must not fill the memory.
+# No user has more, and a file without line ends must not fill the memory: the part of a longer line is not a user.
 _MAX_LINE_BYTES: Final = 32 * 2**20
 _GZIP: Final = b"\x1f\x8b"
 # A store may send a packed file packed once more.
@@ -151,7 +151,7 @@ class ExportFile:
                 raise _TooLargeError
             if line.isspace():
                 continue
-            user = backend.read_exported(line) if len(line) <= _MAX_LINE_BYTES else None
+            user = backend.read_exported(line)
             if user is None:
                 raise _DamagedError(f"line {number} is not a user")
             yield user
@@ -164,7 +164,7 @@ class ExportFile:
     def _lines(self) -> Iterator[bytes]:
         try:
             stream = self._unpacked()
-            while line := stream.readline(_MAX_LINE_BYTES + 1):
+            while line := stream.readline(_MAX_LINE_BYTES):
                 yield line
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise _DamagedError("it cannot be unpacked") from None
