@@ -105,6 +105,7 @@ def test_refuses_half_a_body(encoding: str, data: st.DataObject) -> None:
         ("deflate", b"\x78\x9cbroken"),
         ("deflate", b"<html>"),
     ],
+    ids=["no gzip", "more than gzip", "wrong checksum", "more than deflate", "gzip as deflate", "broken", "HTML"],
 )
 def test_refuses_broken_data(encoding: str, packed: bytes) -> None:
     """A checksum is checked, and nothing may follow."""
