@@ -40,13 +40,13 @@ class Attempt:
         connect_end: Moment on the monotonic clock by which a connection must be established.
         end: Moment by which the whole response must have arrived.
         is_connecting: True from the start of a connection, through proxies and TLS, to the first byte of the request.
-        has_read: True once anything was read from a connection.
+        awaits_read: True from each write to a connection to the next read from it.
     """
 
     connect_end: float
     end: float
     is_connecting: bool = False
-    has_read: bool = False
+    awaits_read: bool = False
 
     def remaining(self) -> float:
         """Return the seconds that are left.
@@ -81,6 +81,7 @@ class _Stream(httpcore.NetworkStream, ABC):
         # What a proxy is asked for a tunnel holds nothing of ours; over SOCKS, it starts with a number.
         if buffer[:1].isalpha() and not buffer.startswith(b"CONNECT "):
             _current.get().is_connecting = False
+        _current.get().awaits_read = True
         try:
             self.write_all(buffer)
         except TimeoutError as error:
@@ -90,7 +91,7 @@ class _Stream(httpcore.NetworkStream, ABC):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes, or none if the server has closed the connection."""
-        _current.get().has_read = True
+        _current.get().awaits_read = False
         try:
             return self.read_some(max_bytes, timeout)
         except TimeoutError as error:
@@ -281,7 +282,7 @@ class Pools:
         # Two threads that get here at the same time both use the pool that was stored first.
         pool = self._pools.get(proxy) or self._pools.setdefault(proxy, self._open(proxy))
         response = pool.handle_request(request)
-        if not _current.get().has_read:
+        if _current.get().awaits_read:
             # It came with the response to an earlier request, so it says nothing about this one.
             response.close()
             raise httpcore.RemoteProtocolError
