@@ -236,7 +236,7 @@ def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
     """Return *outcome* ready for JSON, without the vendor's id of the user."""
     fields = attrs.asdict(
         outcome,
-        filter=lambda field, _: field.name not in {"backend", "vendor_id"},
+        filter=lambda field, _: field.name not in {"backend", "vendor_id", "request_id"},
         value_serializer=_as_json,
     )
     return {

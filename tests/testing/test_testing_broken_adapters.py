@@ -37,7 +37,7 @@ class Fault:
 NAME: Final = '    name: str = attrs.field(default="acme", kw_only=True)\n'
 SEND: Final = "        response = yield plan.request\n"
 POST: Final = "json.dumps(body).encode())"
-ACCEPTED: Final = 'if response.is_success and content.get("ok") is True:'
+ACCEPTED: Final = "if response.confirms and not response.refuses:"
 IMPORTS: Final = "    Accepted,\n    Rejected,\n    Skipped,\n    SkipReason,\n    Unavailable,\n"
 FAULTS: Final = {
     "a limit that is one too high": Fault(
@@ -151,7 +151,7 @@ FAULTS: Final = {
         "test_success_with_a_foreign_body_is_not_accepted", ACCEPTED, "if response.is_success:"
     ),
     "a success that is not recognised": Fault(
-        "test_documented_success_is_accepted", ACCEPTED, 'if response.is_success and content.get("status") == "ok":'
+        "test_documented_success_is_accepted", ACCEPTED, 'if response.confirms and b"status" in response.body:'
     ),
     "missing adjustments": Fault("test_documented_success_is_accepted", ", adjustments=plan.adjustments)", ")"),
     "a wrong key reported as a bad user": Fault("test_rejected_key_is_misconfigured", "hints=HINTS", "hints={}"),

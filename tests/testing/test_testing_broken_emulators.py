@@ -45,7 +45,7 @@ HEAD: Final = """
 
 import itertools
 from replay_identity import Accepted, Unknown
-from replay_identity.adapters import Comparison, EncodedUser, Limits, redact
+from replay_identity.adapters import Comparison, EncodedUser, Limits
 
 NUMBERS = itertools.count()
 """
@@ -166,7 +166,7 @@ def delete(self, user_id):
         """
 def identify_many(self, users):
     response = yield self.plan(users[0]).request
-    return tuple(Rejected(self.name, message=redact(response.body.decode(), user)) for user in users)
+    return tuple(Rejected(self.name, message=response.body.decode()) for user in users)
 """,
     ),
     "a batch without a user": Fault(
