@@ -236,7 +236,7 @@ def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
     """Return *outcome* ready for JSON, without the vendor's id of the user."""
     fields = attrs.asdict(
         outcome,
-        filter=lambda field, _: field.name not in {"backend", "vendor_id", "request_id"},
+        filter=lambda field, _: field.name not in {"backend", "vendor_id"},
         value_serializer=_as_json,
     )
     return {
@@ -287,7 +287,7 @@ class IdentifyReport:
         return IdentifyReport(tuple(newer.get(outcome.backend, outcome) for outcome in self.outcomes))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report ready for JSON, without values of traits and without ids."""
+        """Return the report ready for JSON, without values of traits and without ids of users."""
         return {"status": self.status, "outcomes": [outcome_as_dict(outcome) for outcome in self.outcomes]}
 
     def raise_for_status(self, require: Literal["all", "any"] | AbstractSet[str] = "all") -> None:

@@ -48,6 +48,7 @@ def test_one_user_as_json_is_one_document(run: RunCommand, vendors: Vendors) -> 
                 "retryable": False,
                 "adjustments": [],
                 "verified": False,
+                "request_id": None,
             },
             {
                 "backend": "logrocket",
@@ -56,6 +57,7 @@ def test_one_user_as_json_is_one_document(run: RunCommand, vendors: Vendors) -> 
                 "retryable": False,
                 "adjustments": [{"path": "traits.seats", "kind": "coerced", "rule": "strings-only", "sent_as": None}],
                 "verified": True,
+                "request_id": None,
             },
         ],
     }
