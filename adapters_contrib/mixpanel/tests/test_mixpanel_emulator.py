@@ -123,7 +123,6 @@ def test_an_unknown_token_gets_a_success_and_stores_nothing(serve: Serve) -> Non
         update(set={"l": [{"o": {"a": 1}}]}),
         update(set={"l": [{"l": [1]}]}),
         update(set={"l": nested_list(150)}),
-        update(set={"l": nested_list(300)}),
         update(unset=7),
         update(unset=[1]),
         update(unset=["a", "a"]),
