@@ -289,6 +289,7 @@ def test_the_message_about_a_batch_is_redacted() -> None:
         ("required_field", "required_field"),
         ("canary", "HTTP 400"),
         ("uid canary", "HTTP 400"),
+        ("invalid_plan", "HTTP 400"),
         (KEY, "HTTP 400"),
         (OPERATION, "HTTP 400"),
         (7, "HTTP 400"),
@@ -296,7 +297,7 @@ def test_the_message_about_a_batch_is_redacted() -> None:
 )
 def test_the_message_about_a_large_batch_is_dropped(code: object, kept_code: str) -> None:
     """It may quote any user; a code is kept unless it may be personal."""
-    body = content(requests=[{"uid": "canary", "properties": {"long": "x" * 70_000}}])
+    body = content(requests=[{"uid": "canary", "properties": {"long": "x" * 70_000, "plan": "invalid_plan"}}])
 
     assert create(json_response({"code": code, "message": "canary"}, 400), body) == rejection(kept_code)
 
