@@ -19,10 +19,16 @@ from .codec import add_names
 from .store import Account
 
 # The name under which an account is stored.
-SELECT_NAME: Final = "SELECT coalesce((SELECT name FROM organisations WHERE key_account = ?1), ?1) AS name"
+SELECT_NAME: Final = (
+    "WITH given (name) AS (VALUES (?)) SELECT coalesce(organisations.name, given.name) AS name"
+    " FROM given LEFT JOIN organisations ON organisations.key_account = given.name"
+)
 # An account without a name is the one used last under the backend's name.
 SELECT_ACCOUNT: Final = (
-    f"SELECT id, vendor_account, encoding FROM accounts WHERE backend = ?2 AND (name = ({SELECT_NAME}) OR ?1 = '')"
+    "WITH given (name, backend) AS (VALUES (?, ?)) SELECT id, vendor_account, encoding"
+    " FROM given JOIN accounts ON accounts.backend = given.backend"
+    " LEFT JOIN organisations ON organisations.key_account = given.name"
+    " WHERE given.name = '' OR accounts.name = coalesce(organisations.name, given.name)"
     " ORDER BY used DESC, id DESC LIMIT 1"
 )
 # The accounts at vendors, under either of two names, to which users may have been sent.
@@ -107,9 +113,10 @@ def bind_key(db: sqlite3.Connection, key_account: str, name: str) -> None:
     )
     stored = db.execute("SELECT id, backend FROM accounts WHERE name = ?", [key_account]).fetchall()
     if stored:
+        before, after = (orjson.dumps(each).decode() for each in (key_account, name))
         db.execute(
-            "UPDATE mirrored SET deleted_at = replace(deleted_at, ?1, ?2) WHERE instr(deleted_at, ?1)",
-            [orjson.dumps(each).decode() for each in (key_account, name)],
+            "UPDATE mirrored SET deleted_at = replace(deleted_at, ?, ?) WHERE instr(deleted_at, ?)",
+            [before, after, before],
         )
     for account_id, backend in stored:
         known = resolve(db, Account(backend, name)).id
