@@ -4,6 +4,7 @@ import gzip
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -364,7 +365,7 @@ _COPY: Final = "COPY (SELECT * FROM read_json('e.json')) TO"
 
 
 def _sqlite(path: str, rows: list[Any]) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"CREATE TABLE events ({', '.join(rows[0])})")
         for row in rows:
             connection.execute(f"INSERT INTO events VALUES ({', '.join('?' * len(row))})", [*row.values()])  # noqa: S608

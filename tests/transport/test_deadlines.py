@@ -28,7 +28,7 @@ from replay_identity.transport.unpacking import STEP_BYTES
 ONCE = RetryPolicy(attempts=1)
 Run = Callable[[Request, float], Response]
 # Long enough for a connection on a slow machine, and the limit for a hang.
-TIMEOUT, HANG = 0.4, 20.0
+TIMEOUT, HANG = 1.0, 30.0
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n"
 
