@@ -306,7 +306,7 @@ class AsyncRouter:
             towards their timeout.
 
     Raises:
-        ConfigurationError: There is no backend, two have the same name, or a number is invalid.
+        ConfigurationError: No backend is given, two have the same name, or a number is invalid.
     """
 
     def __init__(

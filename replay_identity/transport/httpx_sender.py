@@ -273,7 +273,7 @@ def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout:
     """Write the body of a successful response to *file* as it arrives, and return the response without it.
 
     The body is not unpacked. A 206 continues the file, any other success replaces what is in it. If the body breaks
-    off, there is no response, but there are its headers.
+    off, only its headers are returned.
 
     Args:
         request: The request; no header is added that would show whose it is.

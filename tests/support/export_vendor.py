@@ -92,7 +92,7 @@ class Stored:
         status: The status.
         etag: The ETag, if any.
         breaks_at: Length at which the connection is lost, or None.
-        no_response: Why there is no response at all.
+        no_response: Why nothing is sent back.
         retry_after: Seconds that the store asks for.
     """
 

@@ -286,7 +286,7 @@ def read_export(body: bytes) -> ExportRequest:
     """Return the request for an export in *body*.
 
     Raises:
-        FullstoryHttpError: A field is missing, unknown or invalid (400), or there is no such segment (404).
+        FullstoryHttpError: A field is missing, unknown or invalid (400), or the segment is unknown (404).
     """
     value = parse_object(body)
     unknown = value.keys() - {*REQUIRED, *OPTIONAL}

@@ -145,7 +145,7 @@ class StreamedImports:
         """Return the user's Fullstory id, or `""` if the request is not done.
 
         Raises:
-            FullstoryHttpError: There is no such request (404).
+            FullstoryHttpError: The request is unknown (404).
         """
         if request_id not in self._user_ids:
             raise http_error(404)
