@@ -212,7 +212,7 @@ class _OutcomeRecorder:
         reasons.store_counts()
 
     def _source_of(self, encoded: bytes) -> bytes:
-        return self.fingerprints.of_source(encoded, self.account.encoding)
+        return self.fingerprints.of_source(self.fingerprints.of_content(encoded), self.account.encoding)
 
     def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]) -> None:
         """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""

@@ -228,7 +228,7 @@ class SqliteStore:
         rejected = {
             row_id: decode_rejection(backend, text)
             for row_id, source, encoded, text in rows
-            if source == self.fingerprints.of_source(encoded, account.encoding)
+            if source == self.fingerprints.of_source(self.fingerprints.of_content(encoded), account.encoding)
         }
         if not rejected:
             return claims

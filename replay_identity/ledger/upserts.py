@@ -263,14 +263,17 @@ class _Upsert:
             counts.already_pending += 1
             return False
         if row_id in state.rejected:
-            if state.rejected[row_id] == self.fingerprints.of_source(desired, target.account.encoding):
+            if state.rejected[row_id] == self._source_of(desired, target):
                 counts.rejected += not incoming.is_held
                 return False
-        elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.account.encoding):
+        elif state.confirmed.get(row_id) == self._source_of(incoming.encoded, target):
             counts.unchanged += not incoming.is_held
             return False
         counts.pending += 1
         return True
+
+    def _source_of(self, encoded: bytes, target: UpsertTarget) -> bytes:
+        return self.fingerprints.of_source(self.fingerprints.of_content(encoded), target.account.encoding)
 
     def _drop_stale_fields(self, existing: _ExistingUser, incoming: IncomingUser) -> IncomingUser:
         """Return *incoming* without the fields that were observed later before, and store the moments of the rest."""

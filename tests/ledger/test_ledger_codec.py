@@ -138,7 +138,7 @@ LOOKALIKES: list[Any] = [
 
 def test_distinguishes_values_that_look_alike() -> None:
     """Vendors distinguish them, so no two are the same source."""
-    assert len({FINGERPRINTS.of_source(encode(user(t=value)), "") for value in LOOKALIKES}) == len(LOOKALIKES)
+    assert len({FINGERPRINTS.of_content(encode(user(t=value))) for value in LOOKALIKES}) == len(LOOKALIKES)
 
 
 def test_distinguishes_json_that_looks_alike() -> None:
@@ -191,17 +191,19 @@ def test_fingerprints_depend_on_the_key(mine: dict[str, Any], theirs: dict[str, 
     """Without the key nobody can try values until one matches."""
     stranger = Fingerprints(b"x" * 32)
 
-    assert FINGERPRINTS.of_source(b"user", "1") != stranger.of_source(b"user", "1")
+    assert FINGERPRINTS.of_content(b"user") != stranger.of_content(b"user")
+    assert FINGERPRINTS.of_source(bytes(16), "1") != stranger.of_source(bytes(16), "1")
     assert FINGERPRINTS.of_encoding("1") != stranger.of_encoding("1")
     assert not unpack(FINGERPRINTS.of_fields(mine)).items() & unpack(stranger.of_fields(theirs)).items()
 
 
 def test_a_source_depends_on_user_and_encoding() -> None:
     """A changed setting is a changed user."""
-    sources = {FINGERPRINTS.of_source(encoded, encoding) for encoded in (b"a", b"b") for encoding in ("", "1", "2")}
+    contents = [FINGERPRINTS.of_content(encoded) for encoded in (b"a", b"b")]
+    sources = {FINGERPRINTS.of_source(content, encoding) for content in contents for encoding in ("", "1", "2")}
 
-    assert len(sources) == 6
-    assert FINGERPRINTS.of_source(b"a", "1") in sources
+    assert len({*contents, *sources}) == 8
+    assert FINGERPRINTS.of_source(contents[0], "1") in sources
 
 
 @given(user_traits(), user_traits())
@@ -226,10 +228,12 @@ def test_ids_cannot_imitate_each_other() -> None:
 def test_fingerprints_do_not_depend_on_the_cache() -> None:
     """More names and values than the caches hold have the same fingerprints."""
     many = {f"t{number}": "same" for number in range(1100)}
-    values = {FINGERPRINTS.of_fields({"t": f"v{number}"}) for number in range(400)}
+    values = [value for number in range(2, 1200) for value in (f"v{number}", number, number / 2048)] + [True, False]
+    digests = [FINGERPRINTS.of_fields({"t": value}) for value in values]
 
     assert [FINGERPRINTS.of_fields(many) for _ in range(2)] == [Fingerprints(b"k" * 32).of_fields(many)] * 2
-    assert len(values) == 400
+    assert digests == [Fingerprints(b"k" * 32).of_fields({"t": value}) for value in values]
+    assert len(set(digests)) == len(values)
 
 
 # Merging.
