@@ -1,7 +1,7 @@
 """A fake vendor with the endpoints of Fullstory, LogRocket and the peers: it accepts every user and counts them.
 
 `python -m benchmarks.batch_sink --core 1 --latency 0.05 --quota 600 --window 60` prints its port. `GET /_stats` returns
-the counts. A batch job is completed at its first status request.
+the counts. A batch job is completed at its first status request. A user's PUT is answered with the user.
 """
 
 import argparse
@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import attrs
 import orjson
 
-from benchmarks.serving import Quota, Request, Server, Stats, serve
+from benchmarks.serving import Pace, Quota, Request, Server, Stats, serve
 
 _CREATED: Final = "2026-11-21T08:30:00.000Z"
 # The string may contain escaped characters. No user of the benchmarks has a trait named "uid".
@@ -127,21 +127,20 @@ class Vendors:
         """Return the body of the response, or None if there is no such endpoint."""
         path = request.target.partition("?")[0].rstrip("/")
         if request.method == "PUT":
-            return self._put(path)
+            return self._put(path, request.body)
         if request.method == "GET":
             return self.fullstory.read_job(request)
 
         post = self._posts.get(path)
         return post(request) if post else None
 
-    def _put(self, path: str) -> bytes | None:
+    def _put(self, path: str, body: bytes) -> bytes | None:
         match = _PUT.fullmatch(path) or _CUSTOMER.fullmatch(path)
         if match is None:
             return None
 
-        user_id = match[1].encode()
-        self.stats.add([user_id])
-        return b'{"userID":"%b"}' % user_id
+        self.stats.add([match[1].encode()])
+        return echo(unquote(match[1]), body)
 
     def _endpoints(self) -> Mapping[str, Callable[[Request], bytes]]:
         return {
@@ -157,6 +156,13 @@ class Vendors:
         return b'{"status":1,"error":null}'
 
 
+def echo(user_id: str, body: bytes) -> bytes:
+    """Return the user as LogRocket does: an id of its own, `userID`, and every field of the JSON object *body*."""
+    fields = body.strip()[1:]
+    comma = b"," if len(fields) > 1 else b""
+    return b'{"id":"7449164135934483470","userID":%b%b%b' % (orjson.dumps(user_id), comma, fields)
+
+
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
@@ -164,6 +170,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each response")
     parser.add_argument("--quota", type=int, help="maximum requests in any window; GET does not count")
     parser.add_argument("--window", type=float, default=60.0, help="length of the window in seconds")
+    parser.add_argument("--per-second", type=float, default=0.0, help="maximum responses a second, one after another")
     parser.add_argument("--page-size", type=int, default=1000)
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
@@ -171,6 +178,7 @@ def main() -> None:
     fullstory = Fullstory(stats, arguments.page_size)
     server = Server(Vendors(stats, fullstory).handle, stats, arguments.latency, finish=fullstory.count_unread_jobs)
     server.quota = Quota(arguments.quota, arguments.window) if arguments.quota else None
+    server.pace = Pace(1 / arguments.per_second) if arguments.per_second else None
     serve(server, core=arguments.core, port=arguments.port)
 
 

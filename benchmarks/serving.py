@@ -22,6 +22,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _EXPECT: Final = b"expect: 100-continue"
 _UNSUPPORTED: Final = b"transfer-encoding:"
+_MAX_LATE: Final = 0.02
 
 
 @attrs.define
@@ -95,6 +96,21 @@ class Quota:
 
 
 @attrs.define
+class Pace:
+    """Responses one after another, each at least *seconds* after the one before, like a vendor that is busy."""
+
+    seconds: float
+    _next: float = attrs.field(init=False, default=0.0)
+
+    def wait(self) -> None:
+        """Block until the next response may leave."""
+        now = time.monotonic()
+        # What is late, as on a busy machine, is made up for, but a pause of the clients is not.
+        self._next = max(self._next, now - _MAX_LATE) + self.seconds
+        time.sleep(max(self._next - self.seconds - now, 0.0))
+
+
+@attrs.define
 class Server:
     """The state that all connections share.
 
@@ -103,6 +119,7 @@ class Server:
         stats: The counts.
         latency: Seconds to wait before each response.
         quota: Quota for all requests but GET; None sets none.
+        pace: Blocks the whole server before each response; None responds at once.
         finish: Completes the work that `handle` deferred; called before the counts are read.
     """
 
@@ -110,6 +127,7 @@ class Server:
     stats: Stats
     latency: float = 0.0
     quota: Quota | None = None
+    pace: Pace | None = None
     finish: Callable[[], None] = lambda: None
 
     def respond(self, request: Request, received_at: float) -> bytes:
@@ -192,6 +210,8 @@ class Connection(asyncio.Protocol):
             body = gzip.decompress(body)
         method, target, _ = head.split(b" ", 2)
         response = self.server.respond(Request(method.decode(), target.decode(), body), self.received_at)
+        if self.server.pace and not target.startswith(b"/_"):
+            self.server.pace.wait()
         if self.server.latency and not target.startswith(b"/_"):
             asyncio.get_running_loop().call_later(self.server.latency, self._send, response)
         else:
@@ -214,8 +234,9 @@ def serve(server: Server, *, core: int | None, port: int) -> None:
         print(listener.sockets[0].getsockname()[1], flush=True)
         await listener.serve_forever()
 
-    # Only the environment of the peers has uvloop.
-    uvloop: Any = importlib.import_module("uvloop") if importlib.util.find_spec("uvloop") else None
+    # Only the environment of the peers has uvloop. It writes at the end of a turn of its loop: too late for a pace.
+    has_uvloop = server.pace is None and importlib.util.find_spec("uvloop")
+    uvloop: Any = importlib.import_module("uvloop") if has_uvloop else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         try:
             runner.run(run())
