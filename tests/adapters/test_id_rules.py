@@ -222,6 +222,18 @@ def test_a_uuid_is_an_id(user_id: Any) -> None:
     assert rules_of(str(user_id)) == rules_of(user_id.hex) == []
 
 
+@given(user_id=st.text("nul01e-_", min_size=1) | st.sampled_from(PLACEHOLDERS).map(str.strip).filter(bool))
+def test_brackets_do_not_change_a_placeholder(user_id: str) -> None:
+    """However ordinary the characters of the id are."""
+    assert (rules_of(user_id) == ["placeholder-id"]) == (rules_of(f"({user_id})") == ["placeholder-id"])
+
+
+@given(user_id=st.from_regex(r"[0-9]{1,4}e-[0-9]{1,4}", fullmatch=True))
+def test_digits_and_an_exponent_are_one_number(user_id: str) -> None:
+    """An id of ordinary characters may be a number in scientific notation."""
+    assert rules_of(user_id) == ["id-in-scientific-notation"]
+
+
 @pytest.mark.parametrize("backend", [Fullstory(KEY), LogRocket("a:b:c"), Route(Acme("key")), Route(Independent())])
 @pytest.mark.parametrize(("user_id", "rule"), [("null", "placeholder-id"), ("1e+17", "id-in-scientific-notation")])
 def test_every_backend_rejects_such_ids(backend: Any, user_id: str, rule: str) -> None:
