@@ -136,8 +136,14 @@ def _checked_vendor_ids(vendor_ids: Mapping[str, str]) -> dict[str, str]:
     return checked
 
 
+class _LineSlot:
+    """The JSON text of a user. It is not a field, so that a user who is copied or changed has none."""
+
+    __slots__ = ("_as_read",)
+
+
 @attrs.frozen(repr=False)
-class UserTraits:
+class UserTraits(_LineSlot):
     """One user and their traits.
 
     Immutable and hashable; mappings and lists are copied. Equality is strict about types: ``1``, ``1.0`` and ``True``
@@ -203,6 +209,7 @@ class UserTraits:
 _set_user_id, _set_name, _set_email, _set_traits, _set_types, _set_observed_at, _set_vendor_ids = (
     vars(UserTraits)[field.name].__set__ for field in attrs.fields(UserTraits)
 )
+_set_as_read: Final = vars(_LineSlot)["_as_read"].__set__
 
 
 def new_unchecked(  # The fields in their order.
@@ -226,14 +233,26 @@ def new_unchecked(  # The fields in their order.
     return user
 
 
-def from_validated_row(row: dict[str, Any]) -> UserTraits:
+def from_validated_row(row: dict[str, Any], as_read: bytes | None = None) -> UserTraits:
     """Return what `UserTraits.from_mapping` returns, for a *row* whose values are validated; consumes *row*.
+
+    Args:
+        row: The fields.
+        as_read: The JSON text of the row, if the user can be read from it again without a converter.
 
     Raises:
         InvalidTraitsError: The user's id, name or e-mail address is invalid.
     """
     user_id, name, email = _pop_own_fields(row)
-    return new_unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
+    user = new_unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
+    if as_read is not None:
+        _set_as_read(user, as_read)
+    return user
+
+
+def json_as_read(user: UserTraits) -> bytes | None:
+    """Return the JSON text that *user* was read from and can be read from again, or None if there is none."""
+    return getattr(user, "_as_read", None)
 
 
 def fingerprint(user_id: str | None) -> str:

@@ -31,7 +31,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "fullstory": {"adapters"},
     "logrocket": {"adapters"},
     "router": {"_threads", "transport"},
-    "ledger": {"_forks", "adapters"},
+    "ledger": {"_forks", "_json", "adapters"},
     "deletion": {"ledger", "router"},
     "mapping": {"_json", "_paths", "_text", "_toml"},
     "sources": {"_records", "mapping"},

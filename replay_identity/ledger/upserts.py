@@ -10,7 +10,7 @@ import attrs
 from .._records import fast_frozen
 from ..traits import UserTraits
 from .accounts import StoredAccount
-from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
+from .codec import Fingerprints, decode_desired, encode, has_removals, pack, to_microseconds, unpack
 from .database import MAX_ROWS, next_version, sql_in
 from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user, still_removed
 from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
@@ -304,7 +304,8 @@ class _Upsert:
 
 
 def _new_desired_state(existing: _ExistingUser, incoming: IncomingUser, *, may_replace: bool) -> bytes:
-    if existing.desired is None:
+    is_same = existing.desired == incoming.encoded and not has_removals(incoming.encoded)
+    if existing.desired is None or is_same:  # The same user merged is the same user, but may be encoded otherwise.
         return incoming.encoded
     older, removed = decode_desired(existing.desired)
     overridden = removals_to_keep(older.traits, incoming.user.traits)

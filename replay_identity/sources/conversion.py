@@ -42,11 +42,13 @@ class _Shape:
         own_names: The user's own fields under another spelling: the name in the source, and the name of the field.
         renames: Those whose name is to be changed in the row.
         id_key: The field that holds the user id, after the renames, or None.
+        is_plain: Whether `UserTraits.from_mapping` finds the own fields, and there is nothing to note about the names.
     """
 
     own_names: Mapping[str, str]
     renames: tuple[tuple[str, str], ...]
     id_key: str | None
+    is_plain: bool = False
 
 
 @attrs.define
@@ -183,14 +185,21 @@ class RowConverter:
             return BadRow(line, last_line or line, self._no_id())
         return Row(line, user)
 
-    def convert_fast(self, fields: dict[str, Any], line: int) -> Row | None:
-        """Return the user whose validated *fields* `parse_traits` returned, or None if `convert` must judge the row."""
+    def convert_fast(self, fields: dict[str, Any], line: int, content: bytes) -> Row | None:
+        """Return the user whose validated *fields* `parse_traits` returned, or None if `convert` must judge the row.
+
+        Args:
+            fields: The fields of a row, which are consumed.
+            line: Number of its first line.
+            content: The JSON text of the row, which the user keeps if nothing in it had to be changed.
+        """
         shape = self._rename(fields)
         if shape.id_key is None:
             return None
         if type(fields[shape.id_key]) is not str:
             fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
-        return Row(line, from_validated_row(fields))
+            return Row(line, from_validated_row(fields))
+        return Row(line, from_validated_row(fields, content.rstrip() if shape.is_plain else None))
 
     def find_id(self, fields: dict[str, Any]) -> str | None:
         """Return the user id in *fields* as `convert` finds it, or None if there is no valid one."""
@@ -255,7 +264,9 @@ class RowConverter:
             self._names.update(names)
         renames = self._match(names)
         self.notes.misspelt.update(self._misspelt(names, renames))
-        shape = _Shape(renames, tuple(renames.items()), _id_key({renames.get(name, name) for name in names}))
+        id_key = _id_key({renames.get(name, name) for name in names})
+        is_plain = all(own_field(name) in {name, None} for name in names)
+        shape = _Shape(renames, tuple(renames.items()), id_key, is_plain)
         self._shapes[names] = shape
         return shape
 

@@ -183,7 +183,7 @@ def _parse_fast(content: bytes, converter: RowConverter, line: int) -> Row | Non
     """Return the user on an ordinary line, or None for a line that `_parse` must inspect or report."""
     try:
         fields = parse_traits(content)
-        return None if fields is None else converter.convert_fast(fields, line)
+        return None if fields is None else converter.convert_fast(fields, line, content)
     except InvalidTraitsError:
         return None
 

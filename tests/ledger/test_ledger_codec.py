@@ -1,10 +1,15 @@
 """The codec returns what it encoded, and fingerprints show what changed."""
 
+import copy
+import io
+import pickle
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import attrs
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +21,7 @@ from replay_identity._values import is_list, is_nested
 from replay_identity.ledger.codec import (
     Fingerprints,
     decode,
+    decode_desired,
     encode,
     from_microseconds,
     pack,
@@ -23,6 +29,7 @@ from replay_identity.ledger.codec import (
     unpack,
 )
 from replay_identity.ledger.merging import drop_fields, field_names, merge_users
+from replay_identity.sources import Row, read_users
 from replay_identity.testing import trait_maps, user_traits
 
 FINGERPRINTS = Fingerprints(b"k" * 32)
@@ -81,6 +88,68 @@ def test_a_decoded_user_is_valid(user: UserTraits) -> None:
     assert read == checked
     assert hash(read) == hash(checked)
     assert types_in(read.traits) == types_in(checked.traits)
+
+
+# Users as rows of JSON, some of which are not valid.
+ROWS = st.dictionaries(
+    st.sampled_from(["id", "uid", "user_id", "name", "email", "plan", "a"]) | st.text(),
+    st.text()
+    | st.integers(-9, 9)
+    | st.none()
+    | st.lists(st.text() | st.floats(allow_nan=False, allow_infinity=False))
+    | st.dictionaries(st.text(), st.text() | st.booleans()),
+)
+
+
+def read_user(line: bytes) -> UserTraits | None:
+    """Return the user on a line, or None if it is a bad row."""
+    (row,) = read_users(io.BytesIO(line), format="jsonl")
+    return row.user if isinstance(row, Row) else None
+
+
+@given(ROWS, st.sampled_from(["", " "]))
+def test_a_stored_line_is_the_same_user(row: dict[str, Any], space: str) -> None:
+    """However the user was read, what is decoded is equal, and so is the type of each value."""
+    user = read_user(space.encode() + orjson.dumps(row) + space.encode())
+    if user is None:
+        return
+
+    read = decode(encode(user))
+
+    assert (
+        repr(attrs.asdict(read)) == repr(attrs.asdict(user)) == repr(attrs.asdict(decode(encode(attrs.evolve(user)))))
+    )
+    assert encode(read) == encode(user)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [
+        ('{"user_id": "u1", "plan": "a"}\n', True),
+        (' {"plan": {"a": ["b"]}, "id": "u1", "name": null}', True),
+        ('{"id": 7}', False),
+        ('{"userId": "u1"}', False),
+        ('{"user_id": "u1", "User ID": "u2"}', False),
+        ('{"id": "u1", "a": {}}', False),
+    ],
+)
+def test_stores_a_plain_line_as_it_is(line: str, is_kept: bool) -> None:  # noqa: FBT001  # A parameter.
+    """Only where the fields have their own names and the id is a text; a changed user is encoded."""
+    user = read_user(line.encode())
+
+    assert user is not None
+    assert (encode(user) == b" " + line.strip("\n").encode()) == is_kept
+    for other in (attrs.evolve(user), copy.copy(user), pickle.loads(pickle.dumps(user))):  # noqa: S301  # Our own.
+        assert other == user
+        assert encode(other).startswith(b'{"user_id"')
+    assert decode_desired(encode(user, ("a",))) == (user, ("a",))
+
+
+@pytest.mark.parametrize("damaged", [b" ", b" {", b" []", b' {"id": 7}', b' {"id": null, "uid": "u"}'])
+def test_a_damaged_line_is_an_error(damaged: bytes) -> None:
+    """The store reports these errors as a damaged file."""
+    with pytest.raises((ValueError, TypeError)):
+        decode(damaged)
 
 
 VALUES = trait_maps().map(lambda traits: fields_of(UserTraits("u", traits=traits)))

@@ -1,5 +1,6 @@
 """Rows that replace the desired state, and backends whose confirmed state is invalidated."""
 
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.users import user
 from replay_identity import REMOVE, Accepted, Rejected, Skipped, UserTraits
 from replay_identity.ledger import Ledger, UpsertCounts
 from replay_identity.outcomes import SkipReason
+from replay_identity.sources import Row, read_users
 
 REJECTION = Rejected(A, code="400", message="no")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -44,6 +46,27 @@ def test_a_row_without_the_rejected_trait_fixes_the_user(ledger: Ledger, fixed: 
     assert list(ledger.rejected(A)) == []
     assert deliver(ledger) == [user(**fixed)]
     assert ledger.upsert([user(**fixed)], [A], replace=True)[A] == UpsertCounts(unchanged=1)
+
+
+def test_a_pending_line_again_changes_nothing(ledger: Ledger) -> None:
+    """The user is stored as the line that was read, and a job in flight still settles that state."""
+    first, second = (
+        [
+            row.user
+            for row in read_users(io.BytesIO(b'{"plan": "pro", "id": "u1"}\n'), format="jsonl")
+            if isinstance(row, Row)
+        ]
+        for _ in range(2)
+    )
+    ledger.upsert(first, [A], replace=True)
+    claim = claim_one(ledger)
+
+    counts = ledger.upsert(second, [A], replace=True)
+
+    assert counts[A] == UpsertCounts(already_pending=1)
+    assert claim_one(ledger).version == claim.version
+    assert deliver(ledger) == first
+    assert ledger.upsert(second, [A], replace=True)[A] == UpsertCounts(unchanged=1)
 
 
 def test_an_event_only_adds_traits(ledger: Ledger) -> None:
