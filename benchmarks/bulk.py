@@ -38,6 +38,7 @@ class Sizes:
         quota: Requests a minute that the sink allows.
         quota_minutes: Number of users sent under the quota, as minutes of the quota.
         input_rows: Number of rows that are read from files and frames.
+        durable_calls: Number of calls of `DurableRouter.identify`.
         rounds: Number of rounds of each benchmark.
     """
 
@@ -48,6 +49,7 @@ class Sizes:
     quota: int = 1_200
     quota_minutes: float = 2.5
     input_rows: int = 1_000_000
+    durable_calls: int = 20_000
     rounds: int = 5
 
 
@@ -59,6 +61,7 @@ QUICK: Final = Sizes(
     quota=120,
     quota_minutes=1.25,
     input_rows=20_000,
+    durable_calls=1_000,
     rounds=2,
 )
 

@@ -18,13 +18,14 @@ from typing import Final
 import attrs
 from rich.console import Console
 
-from benchmarks import bulk, calls, inputs, peers, strategies
+from benchmarks import bulk, calls, durable, inputs, peers, strategies
 from benchmarks.bulk import QUICK, Bench, Sizes
 from benchmarks.processes import FailedError
 from benchmarks.tables import Table, show
 
 BENCHMARKS: Final[Mapping[str, Callable[[Bench], Table]]] = {
     "calls": lambda _: calls.calls(),
+    "durable": durable.durable,
     "strategies": lambda _: strategies.strategies(),
     "inputs": inputs.inputs,
     **bulk.BENCHMARKS,
