@@ -283,10 +283,14 @@ class Fingerprints:
     def of_id(self, user: UserTraits) -> bytes | None:
         """Return the fingerprint of the id of *user*, or else of all their vendor ids; None if they have neither."""
         if user.user_id is not None:
-            return _digest(self._user_id, user.user_id.encode())
+            return self.of_user_id(user.user_id)
         if user.vendor_ids:
             return _digest(self._hasher(b"vendor ids", _USER_BYTES), canonical_json(user.vendor_ids))
         return None
+
+    def of_user_id(self, user_id: str) -> bytes:
+        """Return the fingerprint of your own id of a user."""
+        return _digest(self._user_id, user_id.encode())
 
     def of_content(self, encoded: bytes) -> bytes:
         """Return the fingerprint of an encoded user."""

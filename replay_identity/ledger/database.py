@@ -366,7 +366,12 @@ def sql_in(row_ids: Collection[int]) -> tuple[str, list[int]]:
     ordered = sorted(set(row_ids))
     if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
         return "BETWEEN ? AND ?", [ordered[0], ordered[-1]]
-    return f"IN ({','.join('?' * len(ordered))})", ordered
+    return f"IN ({sql_list(ordered)})", ordered
+
+
+def sql_list(values: Collection[object]) -> str:
+    """Return a parameter for each of *values*, separated by commas."""
+    return ",".join("?" * len(values))
 
 
 def _wait_for_lock(act: Callable[[], T]) -> T:

@@ -142,6 +142,18 @@ class Ledger:
             on_inserted([Claim(row_id, result.version, user) for row_id, user in result.inserted.items()])
         return result.counts
 
+    def unchanged(self, users: Sequence[tuple[str, bytes]], backends: Iterable[str | Account]) -> list[bool]:
+        """Return True for each of *users* whom `upsert` would only count as unchanged at all *backends*.
+
+        It changes nothing and never waits for another process. False may also be returned of a user who is unchanged,
+        for example while another backend has yet to receive them.
+
+        Args:
+            users: Ids, and the users of these ids as `codec.encode` returns them; no id may occur twice.
+            backends: The backends.
+        """
+        return self._store.unchanged(users, [_account(backend) for backend in backends])
+
     def claim(
         self,
         backend: str | Account,

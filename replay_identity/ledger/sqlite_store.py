@@ -44,7 +44,7 @@ from .codec import (
     require,
     unpack,
 )
-from .database import MAX_ROWS, MEMORY, ROW_ID_END, Database, next_version, sql_in
+from .database import MAX_ROWS, MEMORY, ROW_ID_END, Database, next_version, sql_in, sql_list
 from .jobs import decode_entries, has_user, insert_job, is_in_flight
 from .lease import take_lease
 from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
@@ -70,7 +70,7 @@ from .store import (
     UserStatus,
     VanishedUser,
 )
-from .upserts import HeldUsers, UpsertTarget, upsert_users
+from .upserts import SELECT_SETTLED, HeldUsers, UpsertTarget, upsert_users
 
 
 class SqliteStore:
@@ -187,6 +187,25 @@ class SqliteStore:
         if holding is not None:
             holding.release(result.released)
         return result
+
+    def unchanged(self, users: Sequence[tuple[str, bytes]], accounts: Sequence[Account]) -> list[bool]:
+        """Return True for each of *users* whom an upsert would not change; the arguments are those of the ledger."""
+        stored = [self._find(account) for account in accounts]
+        batches = (users[start : start + MAX_ROWS] for start in range(0, len(users), MAX_ROWS))
+        return [is_unchanged for batch in batches for is_unchanged in self._unchanged(batch, stored)]
+
+    def _unchanged(self, users: Sequence[tuple[str, bytes]], accounts: Sequence[StoredAccount]) -> Iterator[bool]:
+        """Yield what `unchanged` returns, for up to `MAX_ROWS` users (`benchmarks/run.py --only rerun`)."""
+        keys = [self.fingerprints.of_user_id(user_id) for user_id, _ in users]
+        vendor_accounts = [account.vendor_account for account in accounts]
+        sql = SELECT_SETTLED.format(accounts=sql_list(vendor_accounts), users=sql_list(keys))
+        confirmed = set(self._database.rows(sql, *vendor_accounts, *keys))
+        for key, (_, encoded) in zip(keys, users, strict=True):
+            content = self.fingerprints.of_content(encoded)
+            yield all(
+                (key, account.vendor_account, self.fingerprints.of_source(content, account.encoding)) in confirmed
+                for account in accounts
+            )
 
     def claim(
         self, account: Account, *, after: int, before: int | None, limit: int, now: float, skip: RowIds
@@ -597,9 +616,8 @@ class SqliteStore:
         return stored_account(account, self._database.rows(SELECT_ACCOUNT, account.name, account.backend))
 
     def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
-        row = db.execute(
-            "SELECT row_id FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)]
-        ).fetchone()
+        key = self._id_fingerprint(user_id)
+        row = db.execute("SELECT row_id FROM users WHERE id_fingerprint = ?", [key]).fetchone()
         return None if row is None else row[0]
 
     def _id_fingerprint(self, user_id: str) -> bytes | None:

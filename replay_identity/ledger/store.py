@@ -430,6 +430,10 @@ class Store(Protocol):
         """Upsert *users*; the arguments are those of `Ledger.upsert`."""
         ...
 
+    def unchanged(self, users: Sequence[tuple[str, bytes]], accounts: Sequence[Account]) -> list[bool]:
+        """Return True for each of *users* whom an upsert would not change; the arguments are those of the ledger."""
+        ...
+
     def claim(
         self, account: Account, *, after: int, before: int | None, limit: int, now: float, skip: RowIds
     ) -> list[Claim]:

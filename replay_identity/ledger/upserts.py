@@ -11,7 +11,7 @@ from .._records import fast_frozen
 from ..traits import UserTraits
 from .accounts import StoredAccount
 from .codec import Fingerprints, decode_desired, encode, has_removals, pack, to_microseconds, unpack
-from .database import MAX_ROWS, next_version, sql_in
+from .database import MAX_ROWS, next_version, sql_in, sql_list
 from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user, still_removed
 from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
 
@@ -90,6 +90,16 @@ def upsert_users(
         name: attrs.evolve(target.counts, versions=range(version, version + 1)) for name, target in targets.items()
     }
     return UpsertResult(version, counts, upsert.inserted, upsert.released)
+
+
+# Users whom `upsert_users` would count as unchanged at an account, if it gets what the account has confirmed, and leave
+# as they are: nothing about them is pending, rejected or dated.
+SELECT_SETTLED: Final = (
+    "SELECT id_fingerprint, vendor_account, source FROM users"
+    " JOIN confirmed ON vendor_account IN ({accounts}) AND confirmed.row_id = users.row_id AND in_doubt = 0"
+    " WHERE id_fingerprint IN ({users}) AND moments IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM desired WHERE desired.row_id = users.row_id)"
+)
 
 
 def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
@@ -173,7 +183,7 @@ class _Upsert:
         rows = self.db.execute(
             "SELECT id_fingerprint, users.row_id, moments, version, encoded FROM users"
             " LEFT JOIN desired ON desired.row_id = users.row_id"
-            f" WHERE id_fingerprint IN ({','.join('?' * len(batch))})",
+            f" WHERE id_fingerprint IN ({sql_list(batch)})",
             [user.id_fingerprint for user in batch],
         )
         return {id_fingerprint: _ExistingUser(*row) for id_fingerprint, *row in rows}
