@@ -1,7 +1,7 @@
 """Run many exchanges at once from one thread."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -90,7 +90,7 @@ class ConcurrentTransport:
         if not self._sent:
             self._sleep(timeout)
             return 0
-        responses = self._sender.completed(timeout)
+        responses = self._gather(self._sender.completed(timeout))
         now = self._clock()
         for request_id, response in responses:
             flight = self._sent.pop(request_id)
@@ -98,6 +98,14 @@ class ConcurrentTransport:
             self.limiter.record_response(response, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
             self._resume(flight, response)
         return len(responses)
+
+    def _gather(self, responses: Sequence[tuple[int, Response]]) -> Sequence[tuple[int, Response]]:
+        """Wait for more if *responses* are few, so that many share one wake-up."""
+        seconds = self.limiter.gather_time(received=len(responses), in_flight=len(self._sent))
+        if not seconds:
+            return responses
+        self._sleep(seconds)
+        return [*responses, *self._sender.completed(0.0)]
 
     def record_result(self, failure: str | None) -> None:
         """Record whether the exchange that has just ended got a usable result: None, or why not."""

@@ -21,6 +21,13 @@ _SLOW_MARGIN_S: Final = 0.25
 # Weight of one response in the average latency, and growth of the best latency per response, which lets it age.
 _LATENCY_WEIGHT: Final = 0.1
 _BEST_LATENCY_GROWTH: Final = 1.001
+# To wake up and look at all connections costs as much processor time as several users, so a few responses wait for
+# others: for this share of the average latency, within these bounds in seconds (benchmarks/run.py --only logrocket).
+# They do not if they belong to this share of the requests, which is more than such a wait brings from an even flow.
+_GATHER_SHARE: Final = 1 / 12
+_MIN_GATHER_S: Final = 0.0005
+_MAX_GATHER_S: Final = 0.005
+_GATHERED_SHARE: Final = 1 / 6
 
 
 # Validators run for the settings only: the state changes with every response.
@@ -86,6 +93,17 @@ class AdaptiveLimiter:
     def slot_expired(self, slot: float, now: float) -> bool:
         """Return True if *slot* can no longer be used: the vendor asked for a pause since, or we are too late."""
         return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _MAX_LATENESS_S)
+
+    def gather_time(self, *, received: int, in_flight: int) -> float:
+        """Return the seconds to wait for more responses before those that have arrived are processed.
+
+        Args:
+            received: Number of responses that have arrived.
+            in_flight: Number of requests sent whose responses have not been processed.
+        """
+        seconds = min(self._latency * _GATHER_SHARE, _MAX_GATHER_S)
+        is_worthwhile = 0 < received < in_flight * _GATHERED_SHARE and seconds >= _MIN_GATHER_S
+        return seconds if is_worthwhile else 0.0
 
     def record_response(
         self, response: Response, *, is_failure: bool, sent_at: float, now: float, jitter: float

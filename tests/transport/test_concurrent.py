@@ -252,6 +252,23 @@ def test_a_slow_callback_does_not_count_as_latency() -> None:
     assert (transport.in_flight, limiter.window) == (0, 10)
 
 
+def test_responses_that_trickle_in_share_a_wakeup() -> None:
+    """A vendor that responds every millisecond does not wake the transport up every millisecond."""
+    vendor = SlowVendor(latency=0.064)
+    transport = vendor.transport()
+    for _ in range(64):
+        transport.submit(ask(), vendor.results.append)
+        vendor.clock.now += 0.001
+
+    polls = 0
+    while transport.in_flight:
+        polls += transport.poll(1.0) > 0
+
+    assert vendor.results == [OK] * 64
+    assert polls < 32
+    assert vendor.clock.now < 0.064 + 0.064 * 1.1
+
+
 def test_closing_closes_the_sender() -> None:
     """The transport owns its sender."""
     vendor = SlowVendor()

@@ -262,3 +262,25 @@ def test_a_slot_expires_after_a_retry_after() -> None:
 def test_the_clock_may_start_at_zero() -> None:
     """The first request does not wait."""
     assert AdaptiveLimiter(requests_per_minute=1).reserve(0.0) == 0.0
+
+
+@given(st.floats(0, 60), st.integers(0, 64), st.integers(0, 64))
+def test_gathers_for_a_small_share_of_the_latency(latency: float, received: int, in_flight: int) -> None:
+    """Law: at most a tenth of the latency and five milliseconds, so that a slow vendor is called as often as before."""
+    limiter = AdaptiveLimiter()
+    record(limiter, OK, sent_at=100.0, now=100.0 + latency)
+
+    assert 0 <= limiter.gather_time(received=received, in_flight=in_flight) <= min(0.005, latency / 10)
+
+
+@pytest.mark.parametrize(
+    ("latency", "received", "gathers"),
+    [(0.048, 1, True), (0.048, 9, True), (0.048, 0, False), (0.048, 16, False), (0.001, 1, False)],
+    ids=["one", "few", "none", "many", "a fast vendor"],
+)
+def test_gathers_when_few_responses_have_arrived(latency: float, received: int, gathers: bool) -> None:  # noqa: FBT001
+    """Many need no company, and from a fast vendor more arrive in the meantime."""
+    limiter = AdaptiveLimiter()
+    record(limiter, OK, sent_at=100.0, now=100.0 + latency)
+
+    assert (limiter.gather_time(received=received, in_flight=64) > 0) == gathers
