@@ -207,6 +207,21 @@ def test_only_the_first_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
     assert inspection.text_columns == {"a": "int"}
 
 
+def test_decided_columns_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most columns are decided by the first rows; a candidate and a new column are not."""
+    monkeypatch.setattr("replay_identity.sources.inspection._SURVEYED_ROWS", 2)
+    rows: list[dict[str, str]] = [
+        {"decided": "x", "late": "1", "mixed": "1"},
+        {"decided": "x", "late": "2", "mixed": "2"},
+        {"decided": "1", "late": "3", "mixed": "x", "new": "1"},
+        {"decided": "2"},
+    ]
+
+    inspection = inspected(*(UserTraits(f"u{number}", traits=row) for number, row in enumerate(rows)))
+
+    assert inspection.text_columns == {"late": "int", "new": "int"}
+
+
 # The result
 
 
