@@ -62,7 +62,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
 }
 ANYWHERE: Final = {"attrs"}
 
-MAX_MODULES: Final = 202
+MAX_MODULES: Final = 203
 MAX_ROOT_MODULES: Final = 17
 
 

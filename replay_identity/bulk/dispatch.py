@@ -13,7 +13,7 @@ from .._text import pluralize
 from ..adapters.exchange import Exchange
 from ..adapters.protocols import SupportsBatch, SupportsMultiIdentify
 from ..adapters.responses import adapter_error, checked_outcome, isolate_errors
-from ..ledger import Claim, JobEntry
+from ..ledger import Claim, JobEntries
 from ..outcomes import Broken, Outcome, lossy_adjustments
 from ..router import Route
 from ..traits import UserTraits
@@ -28,7 +28,7 @@ _LINGER_S: Final = 0.5
 # Each user in flight is held in memory until the response.
 _MAX_USERS_IN_FLIGHT: Final = 10_000
 
-Entry = TypeVar("Entry")
+Entries = TypeVar("Entries", list[Claim], JobEntries)
 Content = TypeVar("Content")
 
 
@@ -96,7 +96,7 @@ class SingleDispatcher(Dispatcher):
 
 
 @attrs.define
-class Buffer(Generic[Entry, Content]):
+class Buffer(Generic[Entries, Content]):
     """Users who will share a request.
 
     Attributes:
@@ -106,14 +106,14 @@ class Buffer(Generic[Entry, Content]):
         since: When the first user was added.
     """
 
-    entries: list[Entry] = attrs.field(factory=list[Entry])
+    entries: Entries
     contents: list[Content] = attrs.field(factory=list[Content], repr=False)
     size: int = 0
     since: float = 0.0
 
 
 @attrs.define(kw_only=True)
-class BufferedDispatcher(Dispatcher, Generic[Entry, Content]):
+class BufferedDispatcher(Dispatcher, Generic[Entries, Content]):
     """Collect users until enough of them can share a request.
 
     Attributes:
@@ -123,30 +123,38 @@ class BufferedDispatcher(Dispatcher, Generic[Entry, Content]):
 
     max_users: int
     clock: Callable[[], float] = time.monotonic
-    _buffer: Buffer[Entry, Content] = attrs.field(factory=Buffer[Entry, Content], init=False)
+    _buffer: Buffer[Entries, Content] = attrs.field(init=False)
 
-    def _take_buffer(self, *, is_last: bool, max_bytes: float = inf) -> Buffer[Entry, Content] | None:
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._buffer = self._empty_buffer()
+
+    def _take_buffer(self, *, is_last: bool, max_bytes: float = inf) -> Buffer[Entries, Content] | None:
         """Fill the buffer and return it once it is full, has lingered or *is_last*; otherwise return None."""
         buffer = self._buffer
-        while len(buffer.entries) < self.max_users and buffer.size < max_bytes:
+        while len(buffer.contents) < self.max_users and buffer.size < max_bytes:
             claim = None if self.is_stopped() else self.outbox.next()
             if claim is None:
-                if not buffer.entries or not (is_last or self.clock() - buffer.since >= _LINGER_S):
+                if not buffer.contents or not (is_last or self.clock() - buffer.since >= _LINGER_S):
                     return None
                 break
-            if not buffer.entries:
+            if not buffer.contents:
                 buffer.since = self.clock()
             self._add(claim, buffer)
-        self._buffer = Buffer()
+        self._buffer = self._empty_buffer()
         return buffer
 
     @abstractmethod
-    def _add(self, claim: Claim, buffer: Buffer[Entry, Content]) -> None:
+    def _empty_buffer(self) -> Buffer[Entries, Content]:
+        """Return a buffer without users."""
+
+    @abstractmethod
+    def _add(self, claim: Claim, buffer: Buffer[Entries, Content]) -> None:
         """Add *claim* to *buffer*, or settle it if it needs no request."""
 
 
 @attrs.define(kw_only=True)
-class MultiDispatcher(BufferedDispatcher[Claim, UserTraits]):
+class MultiDispatcher(BufferedDispatcher[list[Claim], UserTraits]):
     """Send several users per request, with one outcome each.
 
     No user is in flight twice: an outbox returns one claim of a user at a time.
@@ -177,7 +185,10 @@ class MultiDispatcher(BufferedDispatcher[Claim, UserTraits]):
             and self.transport.limiter.allows(self.transport.in_flight)
         )
 
-    def _add(self, claim: Claim, buffer: Buffer[Claim, UserTraits]) -> None:
+    def _empty_buffer(self) -> Buffer[list[Claim], UserTraits]:
+        return Buffer([])
+
+    def _add(self, claim: Claim, buffer: Buffer[list[Claim], UserTraits]) -> None:
         change = self.planner.change(claim)
         if isinstance(change, Unsent):
             self.outbox.settle(change.claim, change.outcome, lost=change.lost)
@@ -202,7 +213,7 @@ class MultiDispatcher(BufferedDispatcher[Claim, UserTraits]):
 
 
 @attrs.define(kw_only=True)
-class BatchDispatcher(BufferedDispatcher[JobEntry, bytes]):
+class BatchDispatcher(BufferedDispatcher[JobEntries, bytes]):
     """Send users in batches of thousands, each stored before it is sent.
 
     Attributes:
@@ -233,17 +244,27 @@ class BatchDispatcher(BufferedDispatcher[JobEntry, bytes]):
             return ""
         return f"{pluralize(self.jobs.count, 'job')} with {pluralize(self.jobs.users, 'user')}"
 
-    def _add(self, claim: Claim, buffer: Buffer[JobEntry, bytes]) -> None:
+    def _empty_buffer(self) -> Buffer[JobEntries, bytes]:
+        return Buffer(JobEntries())
+
+    def _add(self, claim: Claim, buffer: Buffer[JobEntries, bytes]) -> None:
         change = self.planner.encoded_change(claim, self.backend)
         if isinstance(change, Unsent):
             self.outbox.settle(change.claim, change.outcome, lost=change.lost)
             return
         user, compared = claim.user, change.claim
-        vendor_id = user.vendor_ids.get(self.route.name)
-        losses = lossy_adjustments(change.adjustments)
-        buffer.entries.append(
-            JobEntry(claim.row_id, claim.version, user.user_id, vendor_id, losses, compared.fields, compared.in_doubt)
-        )
+        vendor_id = user.vendor_ids.get(self.route.name) if user.vendor_ids else None
         # What orjson returns takes 4 KiB however short it is; a copy does not.
-        buffer.contents.append(memoryview(change.content).tobytes())
-        buffer.size += len(change.content) + 1
+        content = memoryview(change.content).tobytes()
+        buffer.entries.add(
+            claim.row_id,
+            claim.version,
+            user_id=user.user_id,
+            vendor_id=vendor_id,
+            lost=lossy_adjustments(change.adjustments),
+            fields=compared.fields,
+            in_doubt=compared.in_doubt,
+            content=content if user.user_id is None and vendor_id is None else None,
+        )
+        buffer.contents.append(content)
+        buffer.size += len(content) + 1

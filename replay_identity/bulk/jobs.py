@@ -13,13 +13,13 @@ from ..adapters.exchange import Exchange, Sleep
 from ..adapters.protocols import BatchTooLarge, JobProgress, SupportsBatch
 from ..adapters.responses import adapter_error, checked_outcome
 from ..errors import LedgerError, printable
-from ..ledger import Batch, JobEntry, Ledger, StoredJob
+from ..ledger import Batch, JobEntries, StoredJob
 from ..outcomes import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..retry import Backoff
 from ..transport import ConcurrentTransport
 from .open_jobs import OpenJobs
 from .options import DeliveryOptions
-from .outbox import LedgerOutbox
+from .outbox import JobOutbox
 from .unanswered import UserBackoffs
 
 _logger = logging.getLogger("replay_identity.bulk")
@@ -59,7 +59,7 @@ class ImportJobs:
 
     name: str
     backend: SupportsBatch
-    outbox: LedgerOutbox
+    outbox: JobOutbox
     transport: ConcurrentTransport
     on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
@@ -67,7 +67,6 @@ class ImportJobs:
     now: Callable[[], float] = time.time
     max_bytes: int = attrs.field(init=False)
     has_more_to_send: bool = attrs.field(default=True, init=False)
-    _ledger: Ledger = attrs.field(init=False)
     _open: OpenJobs = attrs.field(init=False)
     _backoffs: UserBackoffs = attrs.field(init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
@@ -76,7 +75,6 @@ class ImportJobs:
 
     def __attrs_post_init__(self) -> None:
         self.max_bytes = self.options.batch_bytes
-        self._ledger = self.outbox.ledger
         self._open = OpenJobs(self.clock)
         self._backoffs = UserBackoffs(self.options.wait_initial, self.options.wait_max)
         for job in self.outbox.jobs():
@@ -106,16 +104,17 @@ class ImportJobs:
             and len(self._creating) < (1 if self.transport.limiter.failure else _MAX_CREATING)
         )
 
-    def start(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> None:
+    def start(self, entries: JobEntries, contents: Sequence[bytes]) -> None:
         """Store a batch of *entries* and their *contents*, and send it."""
         try:
             batch = self._make_batch(entries, contents)
         except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
             self.outbox.settle_entries(entries, adapter_error(self.name, error))
             return
-        self._track(self._ledger.start_job(self.outbox.account, batch))
+        for job in self.outbox.start_jobs([batch]):
+            self._track(job)
 
-    def _make_batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
+    def _make_batch(self, entries: JobEntries, contents: Sequence[bytes]) -> Batch:
         return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
 
     def _track(self, job: StoredJob, *, in_doubt: bool = False) -> None:
@@ -156,7 +155,7 @@ class ImportJobs:
         backoff = Backoff(self.options.wait_initial, self.options.wait_max)
         self._creating.add(job.idempotency_key)
         while True:
-            body = self._ledger.body(job)
+            body = self.outbox.body(job)
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             self._record(job, created)
             match created:
@@ -183,7 +182,7 @@ class ImportJobs:
 
     def _name(self, job: StoredJob, vendor_job: str) -> StoredJob:
         self._creating.discard(job.idempotency_key)
-        created = self._ledger.name_job(job, vendor_job)
+        created = self.outbox.name_job(job, vendor_job)
         self._open.add(created)
         return created
 
@@ -204,9 +203,9 @@ class ImportJobs:
         if not half:
             self.outbox.end_job(job, [rejected], self._backoffs)
             return
-        entries, contents = self._ledger.entries(job), self.backend.batch_contents(body)
+        entries, contents = self.outbox.entries(job), self.backend.batch_contents(body)
         parts = [self._make_batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
-        for part in self._ledger.split_job(self.outbox.account, job, parts):
+        for part in self.outbox.start_jobs(parts, replaced=job):
             self._track(part)
 
     def _poll(self, job: StoredJob) -> Exchange[bool]:
@@ -257,18 +256,15 @@ class ImportJobs:
 
     def _collect(self, job: StoredJob) -> Exchange[None]:
         """Read the results of *job* and settle its users."""
-        entries = self._ledger.entries(job)
+        entries = self.outbox.entries(job)
         backoff = Backoff(self.options.wait_initial, self.options.wait_max)
         while True:
             # Built for each attempt and bound to no name, so that no ids stay in memory while the results are stored.
-            collected = yield from self.backend.collect_job(
-                job.vendor_job or "", [entry.batch_entry() for entry in entries]
-            )
+            collected = yield from self.backend.collect_job(job.vendor_job or "", entries.batch_entries())
             self._record(job, collected)
             match collected:
                 case tuple():
-                    outcomes = [self._checked(*pair) for pair in zip(collected, entries, strict=True)]
-                    self.outbox.end_job(job, outcomes, self._backoffs, entries=entries)
+                    self.outbox.end_job(job, self._checked(collected, entries), self._backoffs, entries=entries)
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show the results of the batch")
@@ -284,12 +280,16 @@ class ImportJobs:
             if not (yield from self._wait(job, backoff)):
                 return
 
-    def _checked(self, outcome: Outcome, entry: JobEntry) -> Outcome:
-        """Return *outcome* with the losses of *entry*, or `Broken` if it is not an outcome of this backend."""
-        outcome = checked_outcome(self.name, outcome)
-        if isinstance(outcome, Accepted) and entry.lost:
-            return attrs.evolve(outcome, adjustments=entry.lost)
-        return outcome
+    def _checked(self, outcomes: Sequence[Outcome], entries: JobEntries) -> Sequence[Outcome]:
+        """Return *outcomes* with the losses of *entries*, `Broken` instead of those that are not of this backend."""
+        checked = [checked_outcome(self.name, outcome) for outcome in outcomes]
+        if len(checked) != len(entries):
+            raise ValueError(len(checked))
+        for index, lost in entries.lost.items():
+            outcome = checked[index]
+            if isinstance(outcome, Accepted):
+                checked[index] = attrs.evolve(outcome, adjustments=lost)
+        return checked
 
     def _send_again(self, job: StoredJob, cause: str) -> None:
         """End *job* and let the newest state of all its users be sent again."""

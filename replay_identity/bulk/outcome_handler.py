@@ -43,7 +43,7 @@ class OutcomeHandler:
             if isinstance(outcome, Unavailable | Unknown):
                 self._send_later(claim, outcome)
             else:
-                self._backoffs.forget(claim.row_id)
+                self._backoffs.forget((claim.row_id,))
                 self.outbox.settle(claim, outcome)
         problem = next((outcome for outcome in outcomes if isinstance(outcome, Misconfigured)), None)
         if problem is not None:

@@ -93,6 +93,11 @@ class BackendReport:
         else:
             self.stats.add(outcome)
 
+    def add_accepted(self, count: int) -> None:
+        """Count settled users that the vendor accepted without losses."""
+        if count:
+            self.stats.outcomes[Accepted.__name__] += count
+
     def close(self, pending: int, unanswered: Iterable[Outcome] = ()) -> None:
         """Close the counters with the users still *pending*; attribute any difference to other processes.
 

@@ -17,6 +17,8 @@ MAX_ATTEMPTS: Final = 20
 
 # An outcome that leaves the user pending, though the settings are right.
 NoAnswer: TypeAlias = Unavailable | Unknown
+# For isinstance, which takes a tuple three times as fast as a union.
+UNANSWERED: Final = (Unavailable, Unknown)
 
 T = TypeVar("T")
 
@@ -67,9 +69,11 @@ class UserBackoffs:
         min_wait = outcome.retry_after if isinstance(outcome, Unavailable) else None
         return max(backoff.next(), min_wait or 0.0)
 
-    def forget(self, row_id: int) -> None:
-        """Forget a user who got a usable answer."""
-        self._by_row_id.pop(row_id, None)
+    def forget(self, row_ids: Iterable[int]) -> None:
+        """Forget users who got a usable answer."""
+        if self._by_row_id:
+            for row_id in row_ids:
+                self._by_row_id.pop(row_id, None)
 
 
 @attrs.define
@@ -88,8 +92,8 @@ class UnansweredUsers(Generic[T]):
 
     def may_send_again(self, row_id: int, outcome: Outcome) -> bool:
         """Record the outcome of a user who is not deferred; return False if the user is abandoned for this run."""
-        if not isinstance(outcome, Unavailable | Unknown):
-            self.forget(row_id)
+        if not isinstance(outcome, UNANSWERED):
+            self.forget((row_id,))
             return True
         # The whole request was rejected for now, which says nothing about its users.
         return self.record(row_id, outcome, is_attempt=isinstance(outcome, Unknown))
@@ -100,10 +104,12 @@ class UnansweredUsers(Generic[T]):
         self._attempts[row_id] += is_attempt
         return outcome.retryable and self._attempts[row_id] < MAX_ATTEMPTS
 
-    def forget(self, row_id: int) -> None:
-        """Forget a user who got a usable answer."""
-        if row_id in self._outcomes:
-            del self._outcomes[row_id], self._attempts[row_id]
+    def forget(self, row_ids: Iterable[int]) -> None:
+        """Forget users who got a usable answer."""
+        if self._outcomes:
+            for row_id in row_ids:
+                self._outcomes.pop(row_id, None)
+                self._attempts.pop(row_id, None)
 
     def defer(self, row_id: int, item: T, seconds: float) -> None:
         """Return *item* from `take_due` after that many seconds."""

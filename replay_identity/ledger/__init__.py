@@ -1,15 +1,14 @@
 """Store the desired state of users, and what each vendor confirmed of it."""
 
+from .batches import Batch, JobEntries, JobEntry, StoredJob
 from .ledger import Ledger
 from .store import (
     Account,
     AccountCounts,
     AccountInfo,
     AccountStatus,
-    Batch,
     Checkpoint,
     Claim,
-    JobEntry,
     MirrorStart,
     MutableRowIds,
     RecentRejection,
@@ -17,7 +16,6 @@ from .store import (
     RowIds,
     Settlement,
     Store,
-    StoredJob,
     UpsertCounts,
     UserStatus,
     VanishedUser,
@@ -31,6 +29,7 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Claim",
+    "JobEntries",
     "JobEntry",
     "Ledger",
     "MirrorStart",

@@ -1,24 +1,24 @@
 """Import jobs, stored before they are sent, so that a crash neither loses nor repeats one."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import orjson
 
+from .batches import Batch, JobEntries, StoredJob
 from .codec import NUMBER, TEXT_OR_NONE, require
 from .database import ROW_ID_END
 from .settlements import decode_loss
-from .store import Batch, JobEntry, StoredJob
 
-_Row: TypeAlias = tuple[int, int, str | None, str | None, list[dict[str, Any]] | None, int, bool]
+T = TypeVar("T")
 
 
 def insert_job(db: sqlite3.Connection, vendor_account: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
     """Store *batch* and return its job."""
     key, size = batch.idempotency_key, len(batch.entries)
-    entries, values = _encode_entries(batch.entries)
+    entries, values = _encode_entries(JobEntries.of(batch.entries))
     cursor = db.execute(
         "INSERT INTO jobs (vendor_account, idempotency_key, size, created_at, encoding, entries, field_values, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -44,49 +44,66 @@ def is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
 def has_user(encoded_entries: bytes, user_id: str) -> bool:
     """Return True if the entries of a job include the user of that id."""
     # Searched as bytes first: a batch may have 50,000 entries, and most batches do not have the user.
-    return orjson.dumps(user_id) in encoded_entries and any(
-        entry.user_id == user_id for entry in decode_entries(encoded_entries, b"")
-    )
+    return orjson.dumps(user_id) in encoded_entries and user_id in decode_entries(encoded_entries, b"").user_ids
 
 
-def _encode_entries(entries: Sequence[JobEntry]) -> tuple[bytes, bytes]:
-    """Encode *entries* column by column, and the fingerprints of their values; a list of names is stored once."""
+def _encode_entries(entries: JobEntries) -> tuple[bytes, bytes]:
+    """Encode the columns of *entries*, and the fingerprints of their values; a list of names is stored once."""
     shapes: dict[bytes, int] = {}
     shape_of: list[int] = []
     values: list[bytes] = []
-    for entry in entries:
-        middle = len(entry.fields) // 2
-        shape_of.append(shapes.setdefault(entry.fields[:middle], len(shapes)))
-        values.append(entry.fields[middle:])
+    for fields in entries.fields:
+        middle = len(fields) // 2
+        shape_of.append(shapes.setdefault(fields[:middle], len(shapes)))
+        values.append(fields[middle:])
+    size = len(entries)
     columns = (
-        [entry.row_id for entry in entries],
-        [entry.version for entry in entries],
-        [entry.user_id for entry in entries],
-        [entry.vendor_id for entry in entries],
-        [[attrs.asdict(loss) for loss in entry.lost] if entry.lost else None for entry in entries],
+        entries.row_ids,
+        entries.versions,
+        entries.user_ids,
+        _column(entries.vendor_ids, size),
+        _column({index: [attrs.asdict(loss) for loss in lost] for index, lost in entries.lost.items()}, size),
         shape_of,
-        [entry.in_doubt for entry in entries],
+        [index in entries.in_doubt for index in range(size)],
     )
     return orjson.dumps([[names.hex() for names in shapes], columns]), b"".join(values)
 
 
-def decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
+def _column(values: Mapping[int, T], size: int) -> list[T | None]:
+    """Return the *values* by index as a list, with None where there is no value."""
+    column: list[T | None] = [None] * size
+    for index, value in values.items():
+        column[index] = value
+    return column
+
+
+def _by_index(column: Sequence[T | None]) -> dict[int, T]:
+    """Return the values of *column* by index, without those that are None."""
+    return {index: value for index, value in enumerate(column) if value is not None}
+
+
+def decode_entries(encoded: bytes, values: bytes) -> JobEntries:
     """Return the entries that `insert_job` encoded, with their *values*."""
     names: list[str]
     columns: list[list[Any]]
     names, columns = orjson.loads(encoded)
-    row_ids, versions, user_ids, vendor_ids, *_ = columns
+    row_ids, versions, user_ids, vendor_ids, losses, shape_of, in_doubt = columns
     require(NUMBER, *row_ids, *versions)
     require(TEXT_OR_NONE, *user_ids, *vendor_ids)
-    rows = cast("Iterable[_Row]", zip(*columns, strict=True))
-    shapes = [bytes.fromhex(each) for each in names]
-    entries: list[JobEntry] = []
+    if len({len(column) for column in columns}) > 1 or not all(0 < row_id < ROW_ID_END for row_id in row_ids):
+        raise ValueError(len(row_ids))
+    lost = {index: tuple([decode_loss(loss) for loss in each]) for index, each in _by_index(losses).items()}
+    fields = _decode_fields([bytes.fromhex(each) for each in names], shape_of, values)
+    doubtful = {index for index, is_doubtful in enumerate(in_doubt) if is_doubtful}
+    return JobEntries(row_ids, versions, user_ids, fields, _by_index(vendor_ids), lost, doubtful)
+
+
+def _decode_fields(shapes: Sequence[bytes], shape_of: Sequence[int], values: bytes) -> list[bytes]:
+    fields: list[bytes] = []
     start = 0
-    for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
-        if not 0 < row_id < ROW_ID_END:
-            raise ValueError(row_id)
-        lost = tuple([decode_loss(loss) for loss in losses]) if losses else ()
-        end = start + len(shapes[shape])
-        entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, shapes[shape] + values[start:end], in_doubt))
+    for shape in shape_of:
+        names = shapes[shape]
+        end = start + len(names)
+        fields.append(names + values[start:end])
         start = end
-    return entries
+    return fields

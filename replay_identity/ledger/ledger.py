@@ -13,6 +13,7 @@ import attrs
 from ..errors import InvalidTraitsError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
+from .batches import Batch, JobEntries, StoredJob
 from .codec import Fingerprints, encode, names_in, unpack
 from .merging import field_names
 from .sqlite_store import SqliteStore
@@ -20,11 +21,9 @@ from .store import (
     Account,
     AccountCounts,
     AccountInfo,
-    Batch,
     Checkpoint,
     Claim,
     IncomingUser,
-    JobEntry,
     MirrorStart,
     MutableRowIds,
     PathsOf,
@@ -33,7 +32,6 @@ from .store import (
     RowIds,
     Settlement,
     Store,
-    StoredJob,
     UpsertCounts,
     UserStatus,
     VanishedUser,
@@ -288,7 +286,7 @@ class Ledger:
         """Return the jobs of *backend* that have not ended, the oldest first."""
         return self._store.jobs(_account(backend))
 
-    def entries(self, job: StoredJob) -> list[JobEntry]:
+    def entries(self, job: StoredJob) -> JobEntries:
         """Return the entries of a job, in the order of the batch's items."""
         return self._store.entries(job)
 

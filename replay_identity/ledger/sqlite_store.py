@@ -30,6 +30,7 @@ from .accounts import (
     stored_account,
     with_stored_name,
 )
+from .batches import Batch, JobEntries, StoredJob
 from .codec import (
     BYTES,
     NUMBER,
@@ -53,11 +54,9 @@ from .store import (
     AccountCounts,
     AccountInfo,
     AccountStatus,
-    Batch,
     Checkpoint,
     Claim,
     IncomingUser,
-    JobEntry,
     MirrorStart,
     MutableRowIds,
     PathsOf,
@@ -65,7 +64,6 @@ from .store import (
     RejectedUser,
     RowIds,
     Settlement,
-    StoredJob,
     UpsertResult,
     UserStatus,
     VanishedUser,
@@ -468,7 +466,7 @@ class SqliteStore:
         """Return the jobs that have not ended, the oldest first."""
         return [StoredJob(*row) for row in self._database.rows(_SELECT_JOBS, self._find(account).vendor_account)]
 
-    def entries(self, job: StoredJob) -> list[JobEntry]:
+    def entries(self, job: StoredJob) -> JobEntries:
         """Return the entries of a job, in the order of the batch's items."""
         rows = self._database.rows("SELECT entries, field_values FROM jobs WHERE id = ?", job.id)
         with self._database.translated_errors():

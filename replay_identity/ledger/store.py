@@ -8,9 +8,9 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from .._records import fast_frozen
-from ..adapters.protocols import BatchEntry
 from ..outcomes import Adjustment, Broken, Outcome, Rejected
 from ..traits import UserTraits, fingerprint
+from .batches import Batch, JobEntries, StoredJob
 from .codec import Fingerprints
 
 Rejection: TypeAlias = Rejected | Broken
@@ -182,67 +182,6 @@ class Settlement:
     in_doubt: bool = False
     lost: tuple[Adjustment, ...] = ()
     not_before: float = 0
-
-
-@fast_frozen
-class JobEntry:
-    """One user in a batch.
-
-    Attributes:
-        row_id: The user's key in the ledger.
-        version: Version of the desired state that was sent.
-        user_id: Your own id of the user.
-        vendor_id: The vendor's own id that was sent.
-        lost: Lossy adjustments to the vendor's limits.
-        fields: The user's fields as encoded for the vendor, as packed fingerprints.
-        in_doubt: True if the claim was in doubt.
-    """
-
-    row_id: int
-    version: int
-    user_id: str | None = attrs.field(repr=fingerprint)
-    vendor_id: str | None = attrs.field(default=None, repr=fingerprint)
-    lost: tuple[Adjustment, ...] = ()
-    fields: bytes = attrs.field(default=b"", repr=False)
-    in_doubt: bool = False
-
-    def batch_entry(self) -> BatchEntry:
-        """Return the ids by which the vendor's results are matched with users."""
-        return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
-
-
-@attrs.frozen
-class Batch:
-    """Users to send in one import.
-
-    Attributes:
-        idempotency_key: Key of the request, the same however often it is sent.
-        entries: The users, in the order of the batch's items.
-        body: Body of the request.
-    """
-
-    idempotency_key: str
-    entries: Sequence[JobEntry] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
-class StoredJob:
-    """One import that has not ended; its entries and its body stay in the ledger, since they may be large.
-
-    Attributes:
-        id: The job's key in the ledger.
-        idempotency_key: Key of the request, the same however often it is sent.
-        size: Number of users.
-        created_at: When it was stored, in seconds since 1970.
-        vendor_job: The vendor's id of the job, or None until it is known.
-    """
-
-    id: int
-    idempotency_key: str
-    size: int
-    created_at: int
-    vendor_job: str | None = None
 
 
 @attrs.frozen
@@ -488,7 +427,7 @@ class Store(Protocol):
         """Return the jobs that have not ended, the oldest first."""
         ...
 
-    def entries(self, job: StoredJob) -> list[JobEntry]:
+    def entries(self, job: StoredJob) -> JobEntries:
         """Return the entries of a job, in the order of the batch's items."""
         ...
 

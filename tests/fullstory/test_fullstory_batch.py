@@ -861,6 +861,25 @@ def test_each_entry_gets_its_own_outcome(batch: tuple[list[BatchEntry], list[str
     assert outcomes == tuple(expected)
 
 
+IDS = st.none() | st.sampled_from(["", "u1", "u2", "u3", "u4"])
+
+
+@given(rows=st.lists(st.fixed_dictionaries({"uid": IDS, "id": IDS}), max_size=6), data=st.data())
+def test_matching_by_index_changes_no_outcome(rows: list[Row], data: st.DataObject) -> None:
+    """An entry with a Fullstory id too is matched the long way, as are then all others."""
+    entries = [BatchEntry(user_id="u1"), BatchEntry(user_id="u2"), BatchEntry(user_id="u3")]
+    errors = [
+        {"user": row, "code": "bad"}
+        for row in data.draw(st.lists(st.sampled_from(rows), max_size=2) if rows else st.just([]))
+    ]
+    extra = BatchEntry(user_id="last", vendor_id="last")
+
+    short = collect(entries, page(*rows), page(*errors))
+    long = collect([*entries, extra], page(*rows, {"uid": "last", "id": "last"}), page(*errors))
+
+    assert short == long[:-1]
+
+
 GARBAGE: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.sampled_from(["", "u1", "7", "Ann", "canary"]),
     lambda inner: (

@@ -25,7 +25,7 @@ from support.vendors import Vendors
 from replay_identity import REMOVE, Accepted, Rejected, UserTraits, dry_run, forget
 from replay_identity.adapters import Violation
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Batch, Checkpoint, Claim, JobEntry, Ledger, Settlement, StoredJob
+from replay_identity.ledger import Batch, Checkpoint, Claim, JobEntries, JobEntry, Ledger, Settlement, StoredJob
 from replay_identity.outcomes import Broken, Outcome
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def use_all(ledger: Ledger, name: str) -> None:
         attempt(partial(ledger.compare, claim, {"plan": "x"}))
         attempt(partial(ledger.stored_names, claim))
     for job in attempt(lambda: ledger.jobs(name)) or ():
-        entries = attempt(partial(ledger.entries, job)) or []
+        entries = attempt(partial(ledger.entries, job)) or JobEntries()
         attempt(partial(ledger.body, job))
         attempt(partial(ledger.name_job, job, "job"))
         attempt(partial(ledger.split_job, name, job, [Batch("1", entries[:1], b""), Batch("2", entries[1:], b"")]))

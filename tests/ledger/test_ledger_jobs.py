@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.ledgers import A, B, bytes_on_disk, dropped
 from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Batch, JobEntry, Ledger, Settlement
+from replay_identity.ledger import Batch, JobEntries, JobEntry, Ledger, Settlement
 
 BODY = b'{"canary": "body"}'
 
@@ -29,6 +32,21 @@ ENTRIES = (
     JobEntry(2, 1, None, "canary-vendor-2"),
 )
 
+JOB_ENTRIES = st.lists(
+    st.builds(
+        JobEntry,
+        st.integers(1, 2**32 - 1),
+        st.integers(1, 9),
+        st.none() | st.sampled_from(["a", "b"]),
+        st.none() | st.just("7"),
+        st.sampled_from([(), (dropped("traits.plan"),)]),
+        st.integers(0, 3).map(lambda count: bytes(range(16 * count))),
+        st.booleans(),
+        st.none() | st.just(b"{}"),
+    ),
+    max_size=5,
+)
+
 
 def test_a_job_survives_a_crash(path: Path) -> None:
     """Its key, its body and its entries, in order, are stored."""
@@ -42,7 +60,7 @@ def test_a_job_survives_a_crash(path: Path) -> None:
         assert job not in ledger.jobs(B)
         assert ledger.jobs(B) == crashed[:1]
         assert (job.idempotency_key, job.size, job.vendor_job) == ("key-1", 2, None)
-        assert ledger.entries(job) == list(ENTRIES)
+        assert list(ledger.entries(job)) == list(ENTRIES)
         assert ledger.body(job) == BODY
 
 
@@ -63,7 +81,7 @@ def test_naming_a_job_erases_its_body(path: Path) -> None:
     with Ledger(path) as ledger:
         assert ledger.jobs(A) == [named]
         assert named.vendor_job == "vendor-job-7"
-        assert ledger.entries(named) == list(ENTRIES)
+        assert list(ledger.entries(named)) == list(ENTRIES)
     assert BODY not in bytes_on_disk(path)
 
 
@@ -106,18 +124,43 @@ def test_splits_a_job(path: Path) -> None:
 
         assert ledger.jobs(A) == parts
         assert [job.idempotency_key for job in parts] == ["key-2", "key-3"]
-        assert [ledger.entries(job) for job in parts] == [[ENTRIES[0]], [ENTRIES[1]]]
+        assert [list(ledger.entries(job)) for job in parts] == [[ENTRIES[0]], [ENTRIES[1]]]
 
 
 def test_a_job_hides_its_users(path: Path) -> None:
     """Ids and body are not part of any repr."""
     with Ledger(path) as ledger:
         job = ledger.start_job(A, batch(*ENTRIES))
-        shown = repr([job, ledger.entries(job), batch(*ENTRIES), [entry.batch_entry() for entry in ENTRIES]])
+        shown = repr([job, ledger.entries(job), batch(*ENTRIES), ledger.entries(job).batch_entries()])
 
     assert "canary" not in shown
 
 
-def test_an_entry_returns_both_ids() -> None:
+def test_entries_name_both_ids(path: Path) -> None:
     """Results are matched by either."""
-    assert (ENTRIES[0].batch_entry().user_id, ENTRIES[0].batch_entry().vendor_id) == ("canary-1", "canary-vendor")
+    with Ledger(path) as ledger:
+        entries = ledger.entries(ledger.start_job(A, batch(*ENTRIES))).batch_entries()
+
+    assert [(entry.user_id, entry.vendor_id) for entry in entries] == [
+        ("canary-1", "canary-vendor"),
+        (None, "canary-vendor-2"),
+    ]
+
+
+@given(entries=JOB_ENTRIES, start=st.integers(0, 6), end=st.integers(0, 6))
+def test_columns_hold_every_entry(entries: list[JobEntry], start: int, end: int) -> None:
+    """Whole, in parts and one by one."""
+    columns = JobEntries.of(entries)
+
+    assert list(columns) == entries
+    assert list(columns[start:end]) == entries[start:end]
+    assert JobEntries.of(columns) is columns
+
+
+@given(entries=JOB_ENTRIES)
+def test_every_entry_is_stored(entries: list[JobEntry]) -> None:
+    """Except the content of users without an id, whom a ledger does not take."""
+    with Ledger(":memory:") as ledger:
+        stored = ledger.entries(ledger.start_job(A, Batch("key", entries, b"")))
+
+    assert list(stored) == [attrs.evolve(entry, content=None) for entry in entries]

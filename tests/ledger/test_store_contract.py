@@ -267,7 +267,7 @@ def test_a_job_keeps_fields_and_doubt(ledger: Ledger) -> None:
     job = ledger.start_job(A, batch(*claims))
 
     assert [claim.in_doubt for claim in claims] == [True, False]
-    assert ledger.entries(job) == [entry(claim) for claim in claims]
+    assert list(ledger.entries(job)) == [entry(claim) for claim in claims]
 
 
 def test_a_job_of_other_settings_is_compared(ledger: Ledger) -> None:
