@@ -28,8 +28,8 @@ _logger = logging.getLogger("replay_identity.bulk")
 # under a forgotten key would become a second, stale job.
 _KEY_MARGIN_H: Final = 1
 _HOUR_S: Final = 3600
-# The first poll of a larger job is delayed in proportion.
-_POLL_UNIT_USERS: Final = 1000
+# While there are users to send, the results of larger jobs wait.
+_LARGE_JOB_USERS: Final = 1000
 # Batches being sent at once; each is held in memory until the vendor has accepted it.
 _MAX_CREATING: Final = 3
 # Jobs whose results are read at once; entries and results are held in memory, too.
@@ -95,13 +95,16 @@ class ImportJobs:
 
         Once it has refused a batch for lack of room, another one is sent only after a job has ended.
         """
+        max_creating = 1 if self.transport.limiter.failure else _MAX_CREATING
+        return self._has_free_job(users) and len(self._creating) < max_creating
+
+    def _has_free_job(self, users: int) -> bool:
+        """Return True if the vendor allows one more job with that many *users*."""
         limits = self.backend.batch_limits
         if self._is_refusing and self.count:
             return False
-        return (
-            self.count < self.options.max_open_jobs(limits)
-            and self.users + users <= self.options.max_users_in_jobs(limits)
-            and len(self._creating) < (1 if self.transport.limiter.failure else _MAX_CREATING)
+        return self.count < self.options.max_open_jobs(limits) and self.users + users <= self.options.max_users_in_jobs(
+            limits
         )
 
     def start(self, entries: JobEntries, contents: Sequence[bytes]) -> None:
@@ -234,14 +237,13 @@ class ImportJobs:
                 return False
 
     def _initial_delay(self, job: StoredJob) -> Exchange[bool]:
-        """Wait in proportion to the job's size, longer while there are users to send; return False if stopped."""
-        min_delay = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLL_UNIT_USERS))
-        is_large, waited = job.size > _POLL_UNIT_USERS, 0.0
-        while waited < min_delay or (is_large and self.has_more_to_send and waited < self.options.poll_max):
-            if (yield Sleep(self.options.poll_initial)).no_response:
-                return False
-            waited += self.options.poll_initial
-        return True
+        """Wait before the first poll, longer while there are users to send and room for them; False if stopped."""
+        max_users = self.options.max_batch_users(self.backend.batch_limits)
+        latest = self.clock() + (self.options.poll_max if job.size > _LARGE_JOB_USERS else 0.0)
+        while not (yield Sleep(self.options.poll_initial)).no_response:
+            if self.clock() >= latest or not (self.has_more_to_send and self._has_free_job(max_users)):
+                return True
+        return False
 
     def _collect_in_turn(self, job: StoredJob) -> Exchange[None]:
         while self._collecting >= _MAX_COLLECTING:

@@ -8,6 +8,9 @@ from ..adapters.limits import BatchLimits
 from ..errors import check_positive
 
 _MEBIBYTE: Final = 2**20
+# Without a ledger, the users of unfinished jobs are in memory, at about 1.5 KB each.
+_MAX_USERS_IN_MEMORY: Final = 50_000
+_MAX_BATCH_IN_MEMORY: Final = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -27,8 +30,8 @@ class DeliveryOptions:
         job_patience: Seconds after which a job that has not ended is abandoned, and its users are sent again.
         wait_initial: Maximum delay after a first failure in seconds; it doubles with each further failure.
         wait_max: Maximum delay after any failure in seconds, unless the vendor asks for more.
-        poll_initial: Initial poll delay in seconds for jobs of up to 1,000 users. It scales linearly with larger jobs,
-            grows up to *poll_max* while there are other users to send, and doubles with each poll.
+        poll_initial: Delay before the first poll of a job in seconds; it doubles with each poll. A job of more than
+            1,000 users waits up to *poll_max* before its first poll, while there are other users to send.
         poll_max: Maximum delay between two polls of a job in seconds.
         download_bytes: Maximum size of the file of an export in bytes, packed and unpacked.
         download_timeout: Timeout of the whole download of an export in seconds; *timeout* limits each pause in it.
@@ -45,7 +48,7 @@ class DeliveryOptions:
     job_patience: float = attrs.field(default=86_400.0, validator=check_positive)
     wait_initial: float = attrs.field(default=0.5, validator=check_positive)
     wait_max: float = attrs.field(default=30.0, validator=check_positive)
-    poll_initial: float = attrs.field(default=0.5, validator=check_positive)
+    poll_initial: float = attrs.field(default=0.1, validator=check_positive)
     poll_max: float = attrs.field(default=15.0, validator=check_positive)
     download_bytes: int = attrs.field(default=64 * 2**30, validator=check_positive)
     download_timeout: float = attrs.field(default=14_400.0, validator=check_positive)
@@ -65,6 +68,14 @@ class DeliveryOptions:
     def max_users_in_jobs(self, limits: BatchLimits) -> int:
         """Return the maximum number of users in unfinished jobs."""
         return _smaller(limits.open_users.maximum, self.max_open_users)
+
+    def within_memory(self) -> "DeliveryOptions":
+        """Return the options for a run without a ledger, in which the users of unfinished jobs are in memory."""
+        return attrs.evolve(
+            self,
+            batch_users=_smaller(_MAX_BATCH_IN_MEMORY, self.batch_users),
+            max_open_users=_smaller(_MAX_USERS_IN_MEMORY, self.max_open_users),
+        )
 
 
 def _smaller(vendor_limit: int, own_limit: int | None) -> int:

@@ -68,8 +68,8 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         users: `UserTraits`, rows from `read_users`, or whatever `read_rows` reads: dicts, rows of a database, a frame.
             Invalid rows are only counted in the report.
         backends: Backends, or routes to them, with distinct names.
-        ledger: A ledger, or the path of its file, which is created if missing. With None there are no batches, and
-            users who are pending at the end of the run are forgotten.
+        ledger: A ledger, or the path of its file, which is created if missing. With None, users who are
+            pending at the end of the run are forgotten, and so are batches that have not ended.
         options: Delivery options by name of the backend.
         on_progress: Called a few times a second with the progress of each backend.
         on_committed: Called with the number of rows committed so far. With a ledger they are durable, so the source

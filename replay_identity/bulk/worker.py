@@ -28,7 +28,7 @@ from .dispatch import BatchDispatcher, Dispatcher, MultiDispatcher, SingleDispat
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
-from .outbox import BitSet, LedgerOutbox, Outbox
+from .outbox import BitSet, JobOutbox, LedgerOutbox
 from .outcome_handler import OutcomeHandler, describe_deferral, describe_outage
 from .report import BackendReport, Progress
 
@@ -76,7 +76,7 @@ class DeliveryLoop:
     """
 
     route: Route
-    outbox: Outbox
+    outbox: JobOutbox
     report: BackendReport
     options: DeliveryOptions
     limiter: AdaptiveLimiter
@@ -134,7 +134,8 @@ class DeliveryLoop:
 
     def _make_dispatcher(self, sender: ConcurrentSender) -> Dispatcher:
         route, backend, outbox, options = self.route, self.route.backend, self.outbox, self.options
-        if isinstance(backend, SupportsBatch) and isinstance(outbox, LedgerOutbox):
+        if isinstance(backend, SupportsBatch):
+            options = options.within_memory() if isinstance(outbox, MemoryOutbox) else options
             # Until the requests about a job succeed, its whole batch waits.
             transport = self._make_transport(sender, make_retry(options))
             return BatchDispatcher(

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from support.deliveries import Delivery
 
-from replay_identity import Fullstory, LogRocket
+from replay_identity import LogRocket
 from replay_identity.adapters import Request, Response
 from replay_identity.ledger import Ledger
 
@@ -62,15 +62,6 @@ def test_one_request_each_is_enough(ledger: Ledger | None, response: Response) -
     report = Delivery(ledger, LOGROCKET, vendor).run(50, plan="pro")
 
     assert (report.accepted, report.pending, report.problem, len(vendor.requests)) == (50, 0, None, 50)
-
-
-def test_fullstory_needs_no_id_either() -> None:
-    """One user at a time, as without a ledger."""
-    vendor = SameResponse(Response(200, body=b"{}"))
-
-    report = Delivery(None, Fullstory("na1.key"), vendor).run(50, plan="pro")
-
-    assert (report.accepted, report.pending, len(vendor.requests)) == (50, 0, 50)
 
 
 @pytest.mark.parametrize("response", [HTML, Response(200, body=b'{"userID": "u'), Response(200, body=b"[]")])

@@ -189,8 +189,8 @@ def test_standard_key_cannot_read_the_result() -> None:
         assert "an Architect or Admin key" in result.hint
 
 
-def test_asyncio_and_bulk_stream_too() -> None:
-    """Without a ledger, a bulk run sends one user at a time."""
+def test_asyncio_streams_and_bulk_sends_batches() -> None:
+    """A bulk run does so without a ledger, too."""
     emulator = FullstoryEmulator(api_keys={KEY: Level.STANDARD})
     with running(emulator) as server:
         backend = Fullstory(KEY, base_url=server.url, write="stream")
@@ -204,4 +204,7 @@ def test_asyncio_and_bulk_stream_too() -> None:
 
     assert report["fullstory"].request_id is not None
     assert synced["fullstory"].accepted == 10
-    assert {request.path for request in emulator.requests} == {"/v2/users/stream"}
+    assert {request.path for request in emulator.requests if request.method == "POST"} == {
+        "/v2/users/stream",
+        "/v2/users/batch",
+    }

@@ -63,7 +63,7 @@ class Delivery:
 
     def _make_outbox(self, report: BackendReport) -> MemoryOutbox | LedgerOutbox:
         if self.ledger is None:
-            return MemoryOutbox(report, clock=self.clock)
+            return MemoryOutbox(report, clock=self.clock, now=self.clock)
         report.carried = self.ledger.pending_count(report.backend)
         return LedgerOutbox(self.ledger, Account(report.backend), report, clock=self.clock, now=self.clock)
 
