@@ -23,7 +23,7 @@ class JobEntry:
         lost: Lossy adjustments to the vendor's limits.
         fields: The user's fields as encoded for the vendor, as packed fingerprints.
         in_doubt: True if the claim was in doubt.
-        content: What was sent of a user without an id, whom no ledger stores.
+        content: What was sent of a user without an id; no ledger stores it.
     """
 
     row_id: int

@@ -159,7 +159,7 @@ def test_columns_hold_every_entry(entries: list[JobEntry], start: int, end: int)
 
 @given(entries=JOB_ENTRIES)
 def test_every_entry_is_stored(entries: list[JobEntry]) -> None:
-    """Except the content of users without an id, whom a ledger does not take."""
+    """Except the content of users without an id, since a ledger does not take them."""
     with Ledger(":memory:") as ledger:
         stored = ledger.entries(ledger.start_job(A, Batch("key", entries, b"")))
 
