@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from benchmarks import users
-from benchmarks.processes import Run, Sink, nginx, run, sink
-from benchmarks.tables import Cell, Table, spread
+from benchmarks.processes import MissingError, Run, Sink, run, sink
+from benchmarks.tables import Cell, Table, summarize
 
 Progress: TypeAlias = Callable[[str], None]
 Row: TypeAlias = dict[str, Cell]
@@ -23,7 +23,9 @@ Row: TypeAlias = dict[str, Cell]
 LATENCY: Final = 0.05
 CONNECTIONS: Final = 64
 WINDOW: Final = 60.0
-_LIBCURL: Final = "bare libcurl, finished requests"
+CPU: Final = "CPU µs/user"
+BASELINE: Final = "baseline: orjson.loads + dumps"
+_HTTPX: Final = "bare httpx, finished batches"
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +35,7 @@ class Sizes:
     Attributes:
         users: Number of users loaded into Fullstory.
         memory_users: Number of users of the second measurement of memory.
+        growth_users: Number of users upserted into one ledger.
         puts: Number of users sent to LogRocket.
         slow_puts: Number of users sent to LogRocket at 50 ms latency.
         quota: Requests a minute that the sink allows.
@@ -44,6 +47,7 @@ class Sizes:
 
     users: int = 200_000
     memory_users: int = 2_000_000
+    growth_users: int = 1_000_000
     puts: int = 50_000
     slow_puts: int = 12_800
     quota: int = 1_200
@@ -53,9 +57,21 @@ class Sizes:
     rounds: int = 5
 
 
+MEDIUM: Final = Sizes(
+    users=20_000,
+    memory_users=100_000,
+    growth_users=200_000,
+    puts=10_000,
+    slow_puts=6_400,
+    quota=240,
+    quota_minutes=1.25,
+    input_rows=100_000,
+    rounds=3,
+)
 QUICK: Final = Sizes(
     users=10_000,
     memory_users=20_000,
+    growth_users=40_000,
     puts=2_000,
     slow_puts=1_280,
     quota=120,
@@ -68,11 +84,19 @@ QUICK: Final = Sizes(
 
 @attrs.frozen
 class Bench:
-    """The folder of the user files, the sizes, and the callback for progress messages."""
+    """What a benchmark is run with.
+
+    Attributes:
+        folder: The folder of the user files.
+        sizes: The sizes.
+        on_progress: Callback for progress messages.
+        is_before: True if the library is an older one, which may lack something and is compared with a newer one.
+    """
 
     folder: Path
     sizes: Sizes
     on_progress: Progress
+    is_before: bool = False
 
     def file(self, count: int) -> str:
         """Return the path of a file with *count* users."""
@@ -90,34 +114,35 @@ class Bench:
         for number in range(self.sizes.rounds):
             self.on_progress(f"{benchmark}: round {number + 1} of {self.sizes.rounds}")
             rounds.append(measure())
-        return [{"workload": name, **_summarize([rows[name] for rows in rounds])} for name in rounds[0]]
+        return [{"workload": name, **summarize([rows[name] for rows in rounds])} for name in rounds[0]]
+
+    def measure(self, cases: Mapping[str, Callable[[], Row]]) -> dict[str, Row]:
+        """Measure each case, except those that an older library lacks."""
+        rows: dict[str, Row] = {}
+        for name, measure_case in cases.items():
+            try:
+                rows[name] = measure_case()
+            except MissingError:
+                if not self.is_before:
+                    raise
+        return rows
 
 
-def _summarize(rows: Sequence[Row]) -> Row:
-    """Return one row with the spreads of numbers that differ; other cells are taken from the last row."""
-    summary: Row = {}
-    for name, last in rows[-1].items():
-        values = [row[name] for row in rows]
-        numbers = [value for value in values if isinstance(value, int | float)]
-        differ = len(numbers) == len(values) and len(set(numbers)) > 1
-        summary[name] = spread(numbers) if differ else last
-    return summary
-
-
-def _row(result: Run, count: int, **cells: Cell) -> Row:
+def run_row(result: Run, count: int, **cells: Cell) -> Row:
+    """Return the row of a workload over *count* users."""
     return {
         "users/s": count / result.seconds,
-        "CPU µs/user": result.cpu_seconds / count * 1e6,
+        CPU: result.cpu_seconds / count * 1e6,
         "peak MB": result.peak_mb,
         **cells,
     }
 
 
-def _sink_row(result: Run, server: Sink, count: int) -> Row:
+def sink_row(result: Run, server: Sink, count: int) -> Row:
     """Return the row of a workload with the counts of the sink."""
     stats = server.stats()
     until_last_byte = (stats["last"] or result.ended) - result.started
-    return _row(
+    return run_row(
         result,
         count,
         **{
@@ -131,38 +156,48 @@ def _sink_row(result: Run, server: Sink, count: int) -> Row:
 
 
 def fullstory(bench: Bench) -> Table:
-    """Compare a load into the sink, with a ledger, with parsing and serialising the same rows."""
+    """Compare a load into the sink, with and without a ledger, with parsing and serialising the same rows."""
     count = bench.sizes.users
     path = bench.file(count)
 
-    def measure() -> Mapping[str, Row]:
-        baseline = run("baseline", path=path)
-        rows = {
-            "baseline: orjson.loads + dumps": _row(baseline, count),
-            "read_users": _row(run("read", path=path), count),
-            "read_users + plan": _row(run("read_and_plan", path=path), count),
-        }
-        with bench.ledger() as ledger, sink() as server:
-            result = run("sync_to_fullstory", path=path, url=server.url, ledger=ledger)
-            rows["sync, ledger"] = _sink_row(result, server, count)
-        with sink() as server:
-            result = run("httpx_batches", path=path, url=server.url)
-            rows["bare httpx, finished batches"] = _sink_row(result, server, count)
-        return {name: {**row, "ratio to baseline": _ratio(row, baseline, count)} for name, row in rows.items()}
+    def sync(server: Sink, ledger: str | None) -> Row:
+        return sink_row(run("sync_to_fullstory", path=path, url=server.url, ledger=ledger), server, count)
 
+    def measure_with_ledger() -> Row:
+        with bench.ledger() as ledger, sink() as server:
+            return sync(server, ledger)
+
+    def measure_without_ledger() -> Row:
+        with sink() as server:
+            return sync(server, None)
+
+    def measure_httpx() -> Row:
+        with sink() as server:
+            return sink_row(run("httpx_batches", path=path, url=server.url), server, count)
+
+    cases: Mapping[str, Callable[[], Row]] = {
+        BASELINE: lambda: run_row(run("baseline", path=path), count),
+        "read_users": lambda: run_row(run("read", path=path), count),
+        "read_users + plan": lambda: run_row(run("read_and_plan", path=path), count),
+        "sync, ledger": measure_with_ledger,
+        "sync, no ledger": measure_without_ledger,
+        _HTTPX: measure_httpx,
+    }
     return Table(
         name="fullstory",
         title=f"(a) {count:,} users from JSON Lines into a Fullstory batch sink",
-        rows=bench.rounds(measure, "fullstory"),
+        rows=bench.rounds(lambda: _add_time_ratio(bench.measure(cases)), "fullstory"),
         note="users/s counts until the call returns, with the result of every user read. "
         "Finished batches with bare httpx are the speed limit of the sink.",
+        ratios={CPU: BASELINE, "peak MB": BASELINE},
+        floors=(BASELINE, _HTTPX),
     )
 
 
-def _ratio(row: Row, baseline: Run, count: int) -> Cell:
-    """Return the time until the last byte was sent, or of the whole work, as a multiple of the baseline's."""
-    rate = row.get("users/s to last byte", row["users/s"])
-    return count / rate / baseline.seconds if isinstance(rate, float) else None
+def _add_time_ratio(rows: Mapping[str, Row]) -> Mapping[str, Row]:
+    """Return *rows* with the time until the last byte, or of the whole work, as a multiple of the baseline's."""
+    rates = {name: row.get("users/s to last byte", row["users/s"]) for name, row in rows.items()}
+    return {name: {**row, "time x baseline": divided(rates[BASELINE], rates[name])} for name, row in rows.items()}
 
 
 def memory(bench: Bench) -> Table:
@@ -174,69 +209,44 @@ def memory(bench: Bench) -> Table:
         with bench.ledger() as ledger, sink() as server:
             result = run("sync_to_fullstory", path=path, url=server.url, ledger=ledger)
             size = sum(file.stat().st_size for file in Path(ledger).parent.iterdir()) / 1e6
-            rows.append({"users": count, **_sink_row(result, server, count), "ledger MB": size})
-    return Table(name="memory", title="(a) Memory of a load into a Fullstory batch sink, with a ledger", rows=rows)
-
-
-def logrocket(bench: Bench) -> Table:
-    """Compare one PUT per user, with and without a ledger, with bare libcurl; nginx responds."""
-    count = bench.sizes.puts
-    path = bench.file(count)
-
-    def measure_once(workload: str, ledger: str | None = None) -> Row:
-        with nginx(_free_port()) as server:
-            result = run(workload, path=path, url=server.url, ledger=ledger, connections=CONNECTIONS)
-            paths, _ = server.stop()
-        distinct = len(set(paths))
-        return _row(result, count, lost=count - distinct, duplicates=len(paths) - distinct)
-
+            row = sink_row(result, server, count)
+        rows.append({"workload": f"sync, ledger, {count:,} users", **row, "ledger MB": size})
+    baseline = run_row(run("baseline", path=bench.file(bench.sizes.users)), bench.sizes.users)
     return Table(
-        name="logrocket",
-        title=f"(b) {count:,} users to LogRocket, one PUT each over {CONNECTIONS} connections to nginx",
-        rows=bench.rounds(lambda: _add_share(_logrocket_rows(bench, measure_once)), "logrocket"),
+        name="memory",
+        title="(a) Memory of a load into a Fullstory batch sink, with a ledger",
+        rows=[{"workload": BASELINE, **baseline}, *rows],
+        ratios={"peak MB": BASELINE},
+        floors=(BASELINE,),
     )
 
 
-def logrocket_latency(bench: Bench) -> Table:
-    """Compare the same at a latency of 50 ms with the rate that this latency allows."""
-    count = bench.sizes.slow_puts
+def growth(bench: Bench) -> Table:
+    """Compare the last quarter of the rows that are upserted into one ledger with the first quarter."""
+    count = bench.sizes.growth_users
     path = bench.file(count)
-    max_rate = CONNECTIONS / LATENCY
 
-    def measure_once(workload: str, ledger: str | None = None) -> Row:
-        with sink(latency=LATENCY) as server:
-            result = run(workload, path=path, url=server.url, ledger=ledger, connections=CONNECTIONS)
-            return {**_sink_row(result, server, count), "share of maximum": count / result.seconds / max_rate}
-
-    return Table(
-        name="logrocket_latency",
-        title=f"(b) {count:,} users to LogRocket at 50 ms over {CONNECTIONS} connections, maximum {max_rate:,.0f}/s",
-        rows=bench.rounds(lambda: _logrocket_rows(bench, measure_once), "logrocket_latency"),
-    )
-
-
-def _logrocket_rows(bench: Bench, measure_once: Callable[[str, str | None], Row]) -> Mapping[str, Row]:
-    with bench.ledger() as ledger:
+    def measure() -> Mapping[str, Row]:
+        baseline = run("baseline", path=path)
+        with bench.ledger() as ledger:
+            quarters = run("upsert", path=path, ledger=ledger).figures["quarters"]
+        per_user = [baseline.cpu_seconds / count * 1e6, Path(path).stat().st_size / count]
+        first: Sequence[float] = quarters[0]
+        rows: dict[str, Sequence[float]] = {BASELINE: per_user, "upsert, first quarter": first}
+        rows["upsert, last quarter"] = quarters[-1]
         return {
-            _LIBCURL: measure_once("pycurl_puts", None),
-            "sync, no ledger": measure_once("sync_to_logrocket", None),
-            "sync, ledger": measure_once("sync_to_logrocket", ledger),
+            name: {CPU: cpu, "bytes/user": size, "CPU x first": cpu / first[0], "bytes x first": size / first[1]}
+            for name, (cpu, size) in rows.items()
         }
 
-
-def _add_share(rows: Mapping[str, Row]) -> Mapping[str, Row]:
-    return _add_ratio(rows, _LIBCURL, column="share of bare libcurl")
-
-
-def _add_ratio(rows: Mapping[str, Row], base_name: str, *, column: str) -> Mapping[str, Row]:
-    """Return *rows* with each rate as a multiple of the rate in row *base_name*."""
-    base = rows[base_name]["users/s"]
-
-    def ratio(row: Row) -> Cell:
-        rate = row["users/s"]
-        return rate / base if isinstance(rate, float) and isinstance(base, float) else None
-
-    return {name: {**row, column: ratio(row)} for name, row in rows.items()}
+    return Table(
+        name="growth",
+        title=f"(a) {count:,} users upserted into one ledger: the last quarter beside the first",
+        rows=bench.rounds(measure, "growth"),
+        note="Bytes are those that the process passes to the system to write; those of the baseline are the file.",
+        ratios={CPU: BASELINE, "bytes/user": BASELINE},
+        floors=(BASELINE,),
+    )
 
 
 def rerun(bench: Bench) -> Table:
@@ -244,23 +254,28 @@ def rerun(bench: Bench) -> Table:
     count = bench.sizes.users
     path = bench.file(count)
     # The same port for every sink: a ledger knows an account by its URL, among others.
-    port = _free_port()
+    port = free_port()
 
     def measure() -> Mapping[str, Row]:
-        rows: dict[str, Row] = {}
+        rows = {BASELINE: run_row(run("baseline", path=path), count)}
         with bench.ledger() as ledger:
             for name in ("first run", "second run, no changes"):
                 # A new sink for each run, so that it counts the requests of this run only.
                 with sink(port=port) as server:
                     result = run("sync_to_fullstory", path=path, url=server.url, ledger=ledger)
                     stats: Mapping[str, Any] = server.stats()
-                rows[name] = _row(
+                rows[name] = run_row(
                     result, count, **{"requests": sum(stats["requests"].values()), "429s": stats["rate_limited"]}
                 )
-        return _add_ratio(rows, "first run", column="speed-up")
+        return add_ratio(rows, "first run", column="speed-up")
 
-    title = f"(c) The same {count:,} unchanged users to Fullstory again, with the ledger"
-    return Table(name="rerun", title=title, rows=bench.rounds(measure, "rerun"))
+    return Table(
+        name="rerun",
+        title=f"(c) The same {count:,} unchanged users to Fullstory again, with the ledger",
+        rows=bench.rounds(measure, "rerun"),
+        ratios={CPU: BASELINE},
+        floors=(BASELINE,),
+    )
 
 
 def quota(bench: Bench) -> Table:
@@ -285,7 +300,7 @@ def quota(bench: Bench) -> Table:
             share = stats["users"] / (minutes * max_requests)
             return {
                 "workload": name,
-                **_sink_row(result, server, count),
+                **sink_row(result, server, count),
                 "minutes": minutes,
                 "share of quota": share,
             }
@@ -302,13 +317,25 @@ def quota(bench: Bench) -> Table:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
 
+def add_ratio(rows: Mapping[str, Row], base_name: str, *, column: str, figure: str = "users/s") -> Mapping[str, Row]:
+    """Return *rows* with each *figure* as a multiple of the one in row *base_name*."""
+    base = rows[base_name][figure]
+    return {name: {**row, column: divided(row[figure], base)} for name, row in rows.items()}
+
+
+def divided(dividend: Cell, divisor: Cell) -> Cell:
+    """Return a ratio, or None if one of the cells is no number."""
+    return dividend / divisor if isinstance(dividend, int | float) and isinstance(divisor, int | float) else None
+
+
 BENCHMARKS: Final[Mapping[str, Callable[[Bench], Table]]] = {
-    benchmark.__name__: benchmark for benchmark in (fullstory, memory, logrocket, logrocket_latency, rerun, quota)
+    benchmark.__name__: benchmark for benchmark in (fullstory, memory, growth, rerun, quota)
 }

@@ -1,5 +1,6 @@
 """Start the processes of a benchmark: a server on the last core, and each workload on the first."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -15,7 +16,12 @@ from typing import Any, Final
 import attrs
 import httpx
 
+from benchmarks.workloads import MISSING
+
 ROOT: Final = Path(__file__).parent.parent
+# Where this process imports the library from; the workloads take it from there too. Not resolved: it may be a link.
+_SPEC: Final = importlib.util.find_spec("replay_identity")
+PACKAGE_FOLDER: Final = Path(_SPEC.origin).parent.parent if _SPEC and _SPEC.origin else ROOT
 # Created by `benchmarks.peers`. Git ignores it, like every .venv*.
 PEERS_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 CLIENT_CORE: Final = 0
@@ -48,6 +54,10 @@ class FailedError(Exception):
     """A process of the benchmark failed; the message is what it wrote to stderr."""
 
 
+class MissingError(FailedError):
+    """The library lacks what the workload needs."""
+
+
 @attrs.frozen(kw_only=True)
 class Run:
     """The times and the peak memory of one workload.
@@ -58,6 +68,7 @@ class Run:
         cpu_seconds: CPU time of the work.
         peak_mb: Peak memory of the process in MB.
         exit_seconds: Seconds from the end of the work to the end of the process.
+        figures: Further figures of the workload.
     """
 
     started: float
@@ -65,6 +76,7 @@ class Run:
     cpu_seconds: float
     peak_mb: float
     exit_seconds: float = 0.0
+    figures: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
 
     @property
     def seconds(self) -> float:
@@ -76,9 +88,11 @@ def run(workload: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a T
     """Run one workload in a new process."""
     command = [sys.executable, "-m", "benchmarks.workloads", workload, json.dumps({"core": CLIENT_CORE, **task})]
     process = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(), timeout=_TIMEOUT, cwd=ROOT
+        command, capture_output=True, text=True, check=False, env=environment(), timeout=_TIMEOUT, cwd=PACKAGE_FOLDER
     )
     exited = time.monotonic()
+    if process.returncode == MISSING:
+        raise MissingError(process.stderr.strip())
     if process.returncode:
         raise FailedError(process.stderr.strip() or f"{workload} exited with {process.returncode}")
 
@@ -86,9 +100,9 @@ def run(workload: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a T
     return attrs.evolve(result, exit_seconds=exited - result.ended)
 
 
-def environment() -> dict[str, str]:
-    """Return an environment in which any Python can import the benchmarks."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+def environment(package_folder: Path = PACKAGE_FOLDER) -> dict[str, str]:
+    """Return an environment in which any Python imports these benchmarks, and the library from *package_folder*."""
+    return {**os.environ, "PYTHONPATH": f"{package_folder}{os.pathsep}{ROOT}"}
 
 
 @attrs.frozen
@@ -111,7 +125,7 @@ def sink(**options: float | None) -> Generator[Sink, None, None]:
     # That environment has uvloop.
     python = str(PEERS_PYTHON) if has_module("uvloop", "attrs", "orjson") else sys.executable
     command = [python, "-m", "benchmarks.batch_sink", "--core", str(SINK_CORE), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(ROOT), cwd=ROOT)
     try:
         port = process.stdout.readline().strip() if process.stdout else ""
         if not port:

@@ -1,6 +1,7 @@
 """Benchmark the library: `make bench`.
 
-`--only fullstory,rerun` runs some benchmarks, `--quick` uses small sizes, and `--json` prints the results as JSON.
+`--only fullstory,rerun` runs some benchmarks, `--size quick` uses small sizes, and `--json` prints the results as JSON.
+`--before PATH` measures another checkout in the same run, in turn with this one.
 """
 
 import argparse
@@ -18,8 +19,9 @@ from typing import Final
 import attrs
 from rich.console import Console
 
-from benchmarks import bulk, calls, durable, inputs, peers, strategies
-from benchmarks.bulk import QUICK, Bench, Sizes
+from benchmarks import bulk, calls, durable, inputs, logrocket, peers, strategies
+from benchmarks.before import measure_both
+from benchmarks.bulk import MEDIUM, QUICK, Bench, Sizes
 from benchmarks.processes import FailedError
 from benchmarks.tables import Table, show
 
@@ -29,11 +31,14 @@ BENCHMARKS: Final[Mapping[str, Callable[[Bench], Table]]] = {
     "strategies": lambda _: strategies.strategies(),
     "inputs": inputs.inputs,
     **bulk.BENCHMARKS,
+    **logrocket.BENCHMARKS,
     **peers.BENCHMARKS,
 }
 
+SIZES: Final[Mapping[str, Sizes]] = {"full": Sizes(), "medium": MEDIUM, "quick": QUICK}
+
 # Columns that the widest table needs. In a narrower terminal its lines wrap.
-MIN_WIDTH: Final = 160
+MIN_WIDTH: Final = 240
 
 
 def main() -> int:
@@ -47,11 +52,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder, choose_sizes(arguments), partial(print_progress, stderr, started))
+        progress = partial(print_progress, stderr, started)
+        bench = Bench(folder, choose_sizes(arguments), progress, is_before=arguments.is_before)
         for name in arguments.only:
             bench.on_progress(name)
             try:
-                tables.append(BENCHMARKS[name](bench))
+                if arguments.before:
+                    tables.append(measure_both(name, bench, arguments.before, size=arguments.size))
+                else:
+                    tables.append(BENCHMARKS[name](bench))
             except FailedError as error:
                 failures += 1
                 stderr.print(f"{name} failed: {error}", style="red", markup=False, highlight=False)
@@ -68,7 +77,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     names = ", ".join(BENCHMARKS)
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"comma-separated benchmarks: {names}")
-    parser.add_argument("--quick", action="store_true", help="use small sizes, to check that the benchmarks run")
+    parser.add_argument("--size", choices=SIZES, default="full", help="numbers of users and rounds")
+    parser.add_argument("--quick", dest="size", action="store_const", const="quick", help="the same as --size quick")
+    parser.add_argument("--before", type=Path, help="folder with another replay_identity to measure in the same run")
+    parser.add_argument("--is-before", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, help="number of rounds of each bulk benchmark")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--folder", type=Path, help="folder to keep the user files in; a temporary one by default")
@@ -88,7 +100,7 @@ def describe_machine() -> str:
 
 def choose_sizes(arguments: argparse.Namespace) -> Sizes:
     """Return the sizes that the command line asks for."""
-    sizes = QUICK if arguments.quick else Sizes()
+    sizes = SIZES[arguments.size]
     return attrs.evolve(sizes, rounds=arguments.rounds) if arguments.rounds else sizes
 
 

@@ -36,16 +36,51 @@ Cell: TypeAlias = Spread | float | int | str | None
 
 @attrs.frozen(kw_only=True)
 class Table:
-    """The result of one benchmark: rows of cells, each named by its column."""
+    """The result of one benchmark: rows of cells, each named by its column.
+
+    Attributes:
+        name: Name of the benchmark.
+        title: Heading of the table.
+        rows: The rows, each named by its first cell.
+        note: Text below the table.
+        ratios: Columns to watch, in which less is better, each with the row that its values are divided by: the least
+            that any program needs for the same work. None says that the values are ratios already.
+        floors: Names of the rows in which the library does not run.
+    """
 
     name: str
     title: str
     rows: Sequence[Mapping[str, Cell]]
     note: str = ""
+    ratios: Mapping[str, str | None] = attrs.field(factory=dict[str, "str | None"])
+    floors: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the table as values that `json.dumps` accepts."""
         return attrs.asdict(self)
+
+
+def summarize(rows: Sequence[Mapping[str, Cell]]) -> dict[str, Cell]:
+    """Return one row with the spreads of numbers that differ; other cells are taken from the last row."""
+    summary: dict[str, Cell] = {}
+    for name, last in rows[-1].items():
+        values = [row.get(name) for row in rows]
+        numbers = [value for value in values if isinstance(value, int | float)]
+        differ = len(numbers) == len(values) and len(set(numbers)) > 1
+        summary[name] = spread(numbers) if differ else last
+    return summary
+
+
+def row_name(row: Mapping[str, Cell]) -> str:
+    """Return the first cell of *row*, which names it."""
+    return str(next(iter(row.values())))
+
+
+def lowest(cell: Cell) -> float | None:
+    """Return the lowest value of a figure, or None if *cell* is none."""
+    if isinstance(cell, Spread):
+        return cell.lowest
+    return cell if isinstance(cell, int | float) else None
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,9 +21,12 @@ import orjson
 Work: TypeAlias = Callable[[], object]
 
 _BATCH_SIZE: Final = 50_000
+# The rows that a run upserts at once.
+_UPSERTED: Final = 4_000
 _PEAK: Final = re.compile(r"VmHWM:\s*(\d+) kB")
-# The exit code if the library does not have the names that `_sync_to` needs.
-_MISSING: Final = 3
+_WRITTEN: Final = re.compile(r"wchar: (\d+)")
+MISSING: Final = 3
+"""The exit code if the library lacks a name that the workload needs."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,15 +96,11 @@ def sync_to_logrocket(task: Task) -> Work:
 
 def _sync_to(vendor: str, task: Task) -> Work:
     """Return the whole run, from opening the ledger to the report and the closed ledger."""
-    # Imported here so that the baseline runs without the library, and so that a renamed function is named in the error.
-    try:
-        bulk: Any = importlib.import_module("replay_identity.bulk")
-        ledger_class: Any = importlib.import_module("replay_identity.ledger").Ledger
-        read_users: Any = importlib.import_module("replay_identity.sources").read_users
-        sync, delivery_options = bulk.sync, bulk.DeliveryOptions
-    except (ImportError, AttributeError) as error:
-        print(f"{error}; update _sync_to in benchmarks/workloads.py", file=sys.stderr)
-        sys.exit(_MISSING)
+    # Imported here so that the baseline runs without the library, and so that an older library may lack a name.
+    bulk: Any = importlib.import_module("replay_identity.bulk")
+    ledger_class: Any = importlib.import_module("replay_identity.ledger").Ledger
+    read_users: Any = importlib.import_module("replay_identity.sources").read_users
+    sync, delivery_options = bulk.sync, bulk.DeliveryOptions
     library: Any = importlib.import_module("replay_identity")
     backend = (
         library.Fullstory("na1.key", base_url=task.url)
@@ -117,6 +117,37 @@ def _sync_to(vendor: str, task: Task) -> Work:
         return json.dumps(report.as_dict())
 
     return work
+
+
+def upsert(task: Task) -> Work:
+    """Upsert the file into a ledger, in a transaction for each 4,000 rows; the figures are those of each quarter."""
+    ledger_class: Any = importlib.import_module("replay_identity.ledger").Ledger
+    read_users: Any = importlib.import_module("replay_identity.sources").read_users
+    upsert_users = ledger_class.upsert
+
+    def work() -> Mapping[str, object]:
+        users = (row.user for row in read_users(task.path))
+        steps: list[tuple[int, float, int]] = []
+        with ledger_class(task.ledger) as ledger:
+            while chunk := list(islice(users, _UPSERTED)):
+                cpu, written = time.process_time(), _bytes_written()
+                upsert_users(ledger, chunk, ["fullstory"], replace=True)
+                steps.append((len(chunk), time.process_time() - cpu, _bytes_written() - written))
+        return {"quarters": [_mean_per_user(steps[len(steps) * n // 4 : len(steps) * (n + 1) // 4]) for n in range(4)]}
+
+    return work
+
+
+def _bytes_written() -> int:
+    """Return the bytes that this process has passed to the system to write, to any file."""
+    match = _WRITTEN.search(Path("/proc/self/io").read_text())
+    return int(match[1]) if match else 0
+
+
+def _mean_per_user(steps: Sequence[tuple[int, float, int]]) -> tuple[float, float]:
+    """Return the CPU time in µs and the bytes written, for each user of *steps*."""
+    count = sum(users for users, _, _ in steps)
+    return sum(cpu for _, cpu, _ in steps) / count * 1e6, sum(written for _, _, written in steps) / count
 
 
 def httpx_batches(task: Task) -> Work:
@@ -215,6 +246,7 @@ WORKLOADS: Final[Mapping[str, Callable[[Task], Work]]] = {
         pycurl_puts,
         sync_to_fullstory,
         sync_to_logrocket,
+        upsert,
     )
 }
 
@@ -224,12 +256,17 @@ def main() -> None:
     name, task = sys.argv[1], Task(**json.loads(sys.argv[2]))
     if task.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {task.core})
-    work = WORKLOADS[name](task)
+    try:
+        work = WORKLOADS[name](task)
+    except (ImportError, AttributeError) as error:
+        print(f"{error}; the library lacks a name that benchmarks/workloads.py needs", file=sys.stderr)
+        sys.exit(MISSING)
     started, cpu_started = time.monotonic(), time.process_time()
-    work()
+    figures = work()
     ended = time.monotonic()
     cpu_seconds = time.process_time() - cpu_started
-    print(json.dumps({"started": started, "ended": ended, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb()}))
+    times = {"started": started, "ended": ended, "cpu_seconds": cpu_seconds}
+    print(json.dumps({**times, "peak_mb": peak_mb(), "figures": figures if isinstance(figures, dict) else {}}))
 
 
 def peak_mb() -> float:
