@@ -1,12 +1,11 @@
 """The time of one call: plan a user, create one, identify it through a router, import the library.
 
-Each call alternates with a baseline in the same run, because absolute times drift on a shared machine. The results are
-medians over the rounds.
+Each call alternates with a baseline in the same run, because absolute times drift on a shared machine. The times are
+CPU times of the process, all threads together, and the least of the rounds, since other programs only ever add to them.
 """
 
 import asyncio
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -55,7 +54,7 @@ MIXED: Traits = {
 
 @attrs.frozen
 class Comparison:
-    """A call and its baseline in microseconds, and the target for the ratio or for the time."""
+    """A call and its baseline in microseconds of CPU time, and the target for the ratio or for the time."""
 
     name: str
     microseconds: float
@@ -78,34 +77,34 @@ def calls() -> Table:
     rows: list[dict[str, Cell]] = [
         {
             "call": each.name,
-            "µs": each.microseconds,
+            "CPU µs": each.microseconds,
             "target": each.target,
             "ratio": each.ratio,
             "baseline": each.baseline,
-            "baseline µs": each.baseline_microseconds,
+            "baseline CPU µs": each.baseline_microseconds,
         }
         for each in comparisons
     ]
-    note = f"Medians of {ROUNDS} rounds, each alternating between the call and its baseline."
-    return Table(name="calls", title="One call", rows=rows, note=note)
+    note = f"The least of {ROUNDS} rounds, each alternating between the call and its baseline."
+    return Table(name="calls", title="One call", rows=rows, note=note, ratios={"ratio": None})
 
 
 def time_per_call(call: Callable[[], object], calls: int) -> float:
-    """Return the mean microseconds of one *call* over *calls* calls."""
-    started = time.perf_counter()
+    """Return the mean CPU time of one *call* in microseconds over *calls* calls."""
+    started = time.process_time()
     for _ in range(calls):
         call()
-    return (time.perf_counter() - started) / calls * 1e6
+    return (time.process_time() - started) / calls * 1e6
 
 
 def alternate(call: Callable[[], object], baseline: Callable[[], object], calls: int) -> tuple[float, float]:
-    """Return the median microseconds of *call* and *baseline*, measured alternately."""
-    return medians([(time_per_call(call, calls), time_per_call(baseline, calls)) for _ in range(ROUNDS)])
+    """Return the least CPU time of *call* and *baseline* in microseconds, measured alternately."""
+    return least([(time_per_call(call, calls), time_per_call(baseline, calls)) for _ in range(ROUNDS)])
 
 
-def medians(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the median of the first and of the second values."""
-    return statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs)
+def least(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the least of the first and of the second values."""
+    return min(first for first, _ in pairs), min(second for _, second in pairs)
 
 
 def plan_user(name: str, traits: Traits) -> Comparison:
@@ -186,14 +185,14 @@ def identify_async(url: str) -> Comparison:
 
             pairs: list[tuple[float, float]] = []
             for _ in range(ROUNDS):
-                started = time.perf_counter()
+                started = time.process_time()
                 for _ in range(CALLS):
                     await router.identify(user)
-                middle = time.perf_counter()
+                middle = time.process_time()
                 for _ in range(CALLS):
                     await asyncio.gather(send(first, bare[0]), send(second, bare[1]))
-                pairs.append(((middle - started) / CALLS * 1e6, (time.perf_counter() - middle) / CALLS * 1e6))
-            return medians(pairs)
+                pairs.append(((middle - started) / CALLS * 1e6, (time.process_time() - middle) / CALLS * 1e6))
+            return least(pairs)
 
     router_time, httpx_time = asyncio.run(measure())
     return Comparison("AsyncRouter.identify to two backends", router_time, BARE_HTTPX, httpx_time, "≤ 1.3 x")
@@ -203,8 +202,8 @@ def import_library() -> Comparison:
     """Compare `import replay_identity` with `import httpx`, each in a new process."""
 
     def import_time(module: str) -> float:
-        program = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+        program = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
         return 1e6 * float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
-    library, httpx_time = medians([(import_time("replay_identity"), import_time("httpx")) for _ in range(ROUNDS)])
+    library, httpx_time = least([(import_time("replay_identity"), import_time("httpx")) for _ in range(ROUNDS)])
     return Comparison("import replay_identity", library, "import httpx", httpx_time, "< 150 ms")
