@@ -16,7 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # One test process per core.
 PYTEST := -m pytest --quiet --numprocesses=auto --dist=worksteal
 
-.PHONY: check test demo lint types mypy pyright pytest pythons contrib contrib-types contrib-pytest endurance docs bench lock clean
+.PHONY: check test demo lint types mypy pyright pytest pythons contrib contrib-types contrib-pytest endurance docs bench bench-check \
+	bench-accept lock clean
 .DEFAULT_GOAL := test
 
 # About a minute on two cores: pyright and the tests marked slow run in `make test` only.
@@ -92,6 +93,13 @@ docs: .venv/ready
 # Run the benchmarks, which takes a few minutes. The tests never run them.
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
+
+# Compare the ratios of a smaller run, about six minutes, with benchmarks/figures.json, or keep them there.
+bench-check: .venv/ready
+	$(BIN)/python benchmarks/check.py
+
+bench-accept: .venv/ready
+	$(BIN)/python benchmarks/check.py --accept
 
 # Write the lock files. Only the versions that must change do; `make lock UPGRADE=--upgrade` updates all of them.
 UV := uv==0.13.9

@@ -332,7 +332,7 @@ def add_ratio(rows: Mapping[str, Row], base_name: str, *, column: str, figure: s
 
 
 def divided(dividend: Cell, divisor: Cell) -> Cell:
-    """Return a ratio, or None if one of the cells is no number."""
+    """Return a ratio, or None unless both cells are numbers."""
     return dividend / divisor if isinstance(dividend, int | float) and isinstance(divisor, int | float) else None
 
 

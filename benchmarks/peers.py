@@ -122,7 +122,7 @@ def _measure_peer(case: Case, path: str, *, count: int, latency: float) -> Row:
         arguments = [case.name, server.url, path, str(count), str(CLIENT_CORE), flush]
         command = [str(PEERS_PYTHON), "-m", "benchmarks.peer_calls", *arguments]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(), cwd=ROOT
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(ROOT), cwd=ROOT
         )
         remark = ""
         try:

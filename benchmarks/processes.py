@@ -88,7 +88,13 @@ def run(workload: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a T
     """Run one workload in a new process."""
     command = [sys.executable, "-m", "benchmarks.workloads", workload, json.dumps({"core": CLIENT_CORE, **task})]
     process = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(), timeout=_TIMEOUT, cwd=PACKAGE_FOLDER
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(PACKAGE_FOLDER),
+        timeout=_TIMEOUT,
+        cwd=PACKAGE_FOLDER,
     )
     exited = time.monotonic()
     if process.returncode == MISSING:
@@ -100,7 +106,7 @@ def run(workload: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a T
     return attrs.evolve(result, exit_seconds=exited - result.ended)
 
 
-def environment(package_folder: Path = PACKAGE_FOLDER) -> dict[str, str]:
+def environment(package_folder: Path) -> dict[str, str]:
     """Return an environment in which any Python imports these benchmarks, and the library from *package_folder*."""
     return {**os.environ, "PYTHONPATH": f"{package_folder}{os.pathsep}{ROOT}"}
 
