@@ -141,7 +141,7 @@ class Ledger:
         return result.counts
 
     def unchanged(self, users: Sequence[tuple[str, bytes]], backends: Iterable[str | Account]) -> list[bool]:
-        """Return True for each of *users* whom `upsert` would only count as unchanged at all *backends*.
+        """Return True for each of *users* that `upsert` would only count as unchanged at all *backends*.
 
         It changes nothing and never waits for another process. False may also be returned of a user who is unchanged,
         for example while another backend has yet to receive them.

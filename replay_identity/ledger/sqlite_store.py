@@ -187,7 +187,7 @@ class SqliteStore:
         return result
 
     def unchanged(self, users: Sequence[tuple[str, bytes]], accounts: Sequence[Account]) -> list[bool]:
-        """Return True for each of *users* whom an upsert would not change; the arguments are those of the ledger."""
+        """Return True for each of *users* that an upsert would not change; the arguments are those of the ledger."""
         stored = [self._find(account) for account in accounts]
         batches = (users[start : start + MAX_ROWS] for start in range(0, len(users), MAX_ROWS))
         return [is_unchanged for batch in batches for is_unchanged in self._unchanged(batch, stored)]

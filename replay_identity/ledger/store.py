@@ -370,7 +370,7 @@ class Store(Protocol):
         ...
 
     def unchanged(self, users: Sequence[tuple[str, bytes]], accounts: Sequence[Account]) -> list[bool]:
-        """Return True for each of *users* whom an upsert would not change; the arguments are those of the ledger."""
+        """Return True for each of *users* that an upsert would not change; the arguments are those of the ledger."""
         ...
 
     def claim(

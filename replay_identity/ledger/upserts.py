@@ -92,7 +92,7 @@ def upsert_users(
     return UpsertResult(version, counts, upsert.inserted, upsert.released)
 
 
-# Users whom `upsert_users` would count as unchanged at an account, if it gets what the account has confirmed, and leave
+# Users that `upsert_users` would count as unchanged at an account, if it gets what the account has confirmed, and leave
 # as they are: nothing about them is pending, rejected or dated.
 SELECT_SETTLED: Final = (
     "SELECT id_fingerprint, vendor_account, source FROM users"

@@ -1,4 +1,4 @@
-"""Users whom an upsert would not change, found without an upsert."""
+"""Users that an upsert would not change, found without an upsert."""
 
 from datetime import UTC, datetime
 from functools import partial
