@@ -289,8 +289,7 @@ class ImportJobs:
             raise ValueError(len(checked))
         for index, lost in entries.lost.items():
             outcome = checked[index]
-            if isinstance(outcome, Accepted):
-                checked[index] = attrs.evolve(outcome, adjustments=lost)
+            checked[index] = attrs.evolve(outcome, adjustments=lost) if isinstance(outcome, Accepted) else outcome
         return checked
 
     def _send_again(self, job: StoredJob, cause: str) -> None:
