@@ -222,7 +222,7 @@ def test_a_uuid_is_an_id(user_id: Any) -> None:
     assert rules_of(str(user_id)) == rules_of(user_id.hex) == []
 
 
-@given(user_id=st.text("nul01e-_", min_size=1) | st.sampled_from(PLACEHOLDERS).map(str.strip).filter(bool))
+@given(user_id=st.text("nul01e-_", min_size=1, max_size=50))
 def test_brackets_do_not_change_a_placeholder(user_id: str) -> None:
     """However ordinary the characters of the id are."""
     assert (rules_of(user_id) == ["placeholder-id"]) == (rules_of(f"({user_id})") == ["placeholder-id"])
