@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 
 from benchmarks.bulk import Bench
 from benchmarks.processes import FailedError
-from benchmarks.run import BENCHMARKS, SIZES, describe_machine, print_progress
+from benchmarks.run import BENCHMARKS, SIZES, describe_machine, print_progress, split_names
 from benchmarks.tables import Table, lowest, row_name
 
 FIGURES: Final = Path(__file__).with_name("figures.json")
@@ -163,9 +163,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--accept", action="store_true", help="keep the figures of this run")
     parser.add_argument("--json", action="store_true", help="print the comparisons as JSON")
     arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := [name for name in arguments.only if name not in CHECKED]:
-        parser.error(f"--only: unknown benchmark {', '.join(unknown)}; choose from {names}")
+    arguments.only = split_names(parser, arguments.only, CHECKED)
     return arguments
 
 

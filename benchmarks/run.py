@@ -11,7 +11,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -85,10 +85,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--folder", type=Path, help="folder to keep the user files in; a temporary one by default")
     arguments = parser.parse_args()
-    arguments.only = arguments.only.split(",")
-    if unknown := [name for name in arguments.only if name not in BENCHMARKS]:
-        parser.error(f"--only: unknown benchmark {', '.join(unknown)}; choose from {names}")
+    arguments.only = split_names(parser, arguments.only, BENCHMARKS)
     return arguments
+
+
+def split_names(parser: argparse.ArgumentParser, text: str, known: Iterable[str]) -> list[str]:
+    """Return the comma-separated names in *text*, and exit if one of them is not *known*."""
+    names, choices = text.split(","), list(known)
+    if unknown := [name for name in names if name not in choices]:
+        parser.error(f"--only: unknown benchmark {', '.join(unknown)}; choose from {', '.join(choices)}")
+    return names
 
 
 def describe_machine() -> str:
