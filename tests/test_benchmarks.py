@@ -137,7 +137,7 @@ def test_accepting_keeps_other_figures(tmp_path: Path) -> None:
 
 
 def test_kept_figures_are_of_checked_benchmarks() -> None:
-    """A benchmark that was renamed or is no longer checked has no figures."""
+    """Nobody would notice figures of a benchmark that was renamed or removed."""
     names = {name.partition(" / ")[0] for figures in check.load().values() for name in figures}
 
     assert names <= set(check.CHECKED)

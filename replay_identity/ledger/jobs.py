@@ -70,7 +70,7 @@ def _encode_entries(entries: JobEntries) -> tuple[bytes, bytes]:
 
 
 def _column(values: Mapping[int, T], size: int) -> list[T | None]:
-    """Return the *values* by index as a list, with None where there is no value."""
+    """Return a list of *size* items: the *values* by index, and None for every other index."""
     column: list[T | None] = [None] * size
     for index, value in values.items():
         column[index] = value
